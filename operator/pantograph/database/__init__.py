@@ -1,0 +1,1 @@
+"""Connections: opened, watched over, closed. Driver errors become ours here and nowhere else."""

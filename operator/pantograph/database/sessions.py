@@ -1,0 +1,164 @@
+"""A session: one driver connection, used by one thread, that sends statements only inside named steps.
+
+Steps are the seams where a crash may happen. Tests kill the process at each of them; a statement outside one is a
+mistake and raises `RuntimeError` before it is sent, so that no seam goes untested.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from pantograph import errors
+from pantograph.dialects import base
+
+Hook = Callable[[str, str], None]
+"""Called with (step, "before" or "after"); for tests and traces."""
+
+_hooks: list[Hook] = []
+
+
+def add_hook(hook: Hook) -> Callable[[], None]:
+    """Have `hook` called around every step of every session; returns what removes it again."""
+    _hooks.append(hook)
+    return lambda: _hooks.remove(hook)
+
+
+class Session:
+    """One connection to one database. Not for use by two threads at once."""
+
+    def __init__(self, dialect: base.Dialect, role: base.Role, timeout: float = 10.0) -> None:
+        self.dialect = dialect
+        self.role = role
+        self._step = ""
+        self._placeholders = dialect.sa.paramstyle
+        with self._ours(f"connecting to {dialect.address.label}"):
+            self.raw: Any = dialect.connect(role, timeout)
+        self._cursor: Any = self.raw.cursor()
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """A named step. Steps do not nest: the innermost name would hide the seam between two statements."""
+        outer, self._step = self._step, name
+        for hook in _hooks:
+            hook(name, "before")
+        try:
+            yield
+        finally:
+            self._step = outer
+        for hook in _hooks:
+            hook(name, "after")
+
+    # -- statements --------------------------------------------------------------------------------------------------
+
+    def run(self, sql: str, /, **params: Any) -> int:
+        text, bound = self._bind(sql, params)
+        return self.direct(text, bound)
+
+    def direct(self, sql: str, params: Any = None) -> int:
+        with self.using() as cursor:
+            cursor.execute(sql) if params is None else cursor.execute(sql, params)
+            return int(cursor.rowcount)
+
+    def rows(self, sql: str, /, **params: Any) -> list[Any]:
+        text, bound = self._bind(sql, params)
+        with self.using() as cursor:
+            cursor.execute(text, bound)
+            return list(cursor.fetchall())
+
+    def row(self, sql: str, /, **params: Any) -> Any:
+        found = self.rows(sql, **params)
+        return found[0] if found else None
+
+    def batches(self, sql: str, size: int, /, **params: Any) -> Iterator[list[Any]]:
+        text, bound = self._bind(sql, params)
+        self._inside_a_step()
+        with self._ours(self._doing()):
+            cursor = self.dialect.streaming_cursor(self.raw)
+        try:
+            with self._ours(self._doing()):
+                cursor.execute(text, bound)
+            while True:
+                with self._ours(self._doing()):
+                    found = cursor.fetchmany(size)
+                if not found:
+                    return
+                yield list(found)
+        finally:
+            with contextlib.suppress(Exception):
+                cursor.close()
+
+    def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> int:
+        with self.using() as cursor:
+            cursor.executemany(sql, rows)
+            return int(cursor.rowcount)
+
+    @contextlib.contextmanager
+    def using(self) -> Iterator[Any]:
+        self._inside_a_step()
+        with self._ours(self._doing()):
+            yield self._cursor
+
+    # -- transactions ------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Begin a transaction that writes."""
+        for statement in self.dialect.begin_write:
+            self.direct(statement)
+
+    def commit(self) -> None:
+        """Commit; also right where nothing is open."""
+        self.direct("commit")
+
+    def rollback(self) -> None:
+        """Roll back, in peace: what is broken already is only closed. Needs no step, for it is how one is left."""
+        try:
+            self.dialect.roll_back(self.raw)
+        except Exception:
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection; never raises."""
+        with contextlib.suppress(Exception):
+            self.raw.close()
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _bind(self, sql: str, params: dict[str, Any]) -> tuple[str, Any]:
+        text, order = _compiled(self.dialect.sa.name, self._placeholders, sql)
+        if order is None:
+            return text, params
+        return text, tuple(params[name] for name in order)
+
+    def _inside_a_step(self) -> None:
+        if not self._step:
+            raise RuntimeError("a statement was about to be sent outside a named step")
+
+    def _doing(self) -> str:
+        return f"{self._step} on {self.dialect.address.label}"
+
+    @contextlib.contextmanager
+    def _ours(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except errors.PantographError:
+            raise
+        except Exception as error:
+            ours = self.dialect.translate(error)
+            if ours is None:
+                raise
+            ours.args = (f"{doing}: {ours.args[0]}",)
+            raise ours from error
+
+
+@functools.lru_cache(maxsize=4096)
+def _compiled(_dialect: str, paramstyle: str, sql: str) -> tuple[str, tuple[str, ...] | None]:
+    """`sql` with `:name` in the driver's style, and the order of names for a positional style."""
+    style = {"pyformat": "pyformat", "format": "format", "qmark": "qmark"}[paramstyle]
+    compiled = sa.text(sql).compile(dialect=sa.engine.default.DefaultDialect(paramstyle=style))
+    order = compiled.positiontup
+    return str(compiled), None if order is None else tuple(order)

@@ -1,0 +1,601 @@
+"""What every engine has to answer, and the SQL that most of them share.
+
+Engines differ in three ways, in this order: a *value* (`Features`), a *rendering* (a method that returns SQL text), a
+*sequence* (a method that is handed a `Session` and sends more than one statement through it, always inside a step that
+the pipeline has named). Where an engine renders nothing, the default raises, so a missing piece fails loudly.
+
+What is not here: retries, batches' sizes, checkpoints, Kubernetes. Those are the same for every engine.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import enum
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import sqlalchemy as sa
+
+from pantograph import errors
+from pantograph.model.changes import Capture, Control, Pending, Position, Row, Window
+from pantograph.model.mirrors import Mirror
+from pantograph.model.tables import Column, TableShape
+from pantograph.model.types import LogicalType
+
+Converter = Callable[[Any], Any]
+Batches = Iterable[Sequence[Row]]
+
+
+class Role(enum.Enum):
+    """What a session is for; decides isolation and time limits."""
+
+    READER = "reader"  # of windows and rows, one snapshot at a time, read only
+    SIDE = "side"  # short statements at the source: polls, nonces, leases, purges
+    WRITER = "writer"  # at the destination
+    ADMIN = "admin"  # DDL, by the operator or `run`
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a database is and how to enter it. The password is never shown."""
+
+    dialect: str
+    host: str = ""
+    port: int = 0
+    database: str = ""
+    path: str = ""
+    username: str = ""
+    password: str = field(default="", repr=False)
+    tls_mode: str = ""
+    tls_ca: str = ""
+    tls_cert: str = ""
+    tls_key: str = field(default="", repr=False)
+    options: Mapping[str, str] = field(default_factory=dict)
+    capture_schema: str = "pantograph"
+
+    @property
+    def label(self) -> str:
+        """What a person would call it in an error message."""
+        return self.path or f"{self.host}:{self.port or '?'}/{self.database}"
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What an engine can and cannot do; read by code and by tests alike."""
+
+    name_limit: int
+    # Can a failed DDL script be rolled back as a whole?
+    transactional_ddl: bool
+    # Do all tables of a snapshot show one moment? (Promise 3 needs it.)
+    consistent_snapshots: bool = True
+    # Is TRUNCATE an event?
+    captures_truncate: bool = False
+    # Do a foreign key's cascades fire the children's triggers?
+    cascades_fire_triggers: bool = True
+    # May the catalog, read inside a snapshot, be older than the rows read in it? Then fingerprints are read elsewhere.
+    catalog_in_snapshot: bool = False
+    # Can constraints be deferred to the commit?
+    deferrable_constraints: bool = False
+    # Does a savepoint survive a constraint's error, so that a turn can go on?
+    savepoints: bool = True
+    # Is there exactly one writer at a time, so that our writes hold up the application's? (Then: one a minute at most.)
+    single_writer: bool = False
+    # Can a running transaction miss a trigger that was installed after it began?
+    late_triggers: bool = False
+    # The least time a DDL statement can be made to wait for a lock, in seconds.
+    ddl_lock_wait: float = 0.1
+    # Schemas within a database?
+    schemas: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Who a server says it is.
+
+    version: for people. place: the same for every name that leads to this database, and for no other database.
+    life: changes when the server restarts, fails over or is restored; only compared for equality.
+    """
+
+    version: str
+    place: str
+    life: str
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement of a plan. locks: the table it must lock, `schema.table`, or "" when it waits for nobody."""
+
+    sql: str
+    locks: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureState:
+    """What is there of a capture: nothing, all of it, or something that needs mending (said in `problems`)."""
+
+    installed: bool
+    problems: tuple[str, ...] = ()
+
+    @property
+    def healthy(self) -> bool:
+        """Everything is as it was planned."""
+        return self.installed and not self.problems
+
+
+class Session(Protocol):
+    """A connection, as dialects see it (`database.sessions.Session` is the real one).
+
+    SQL is text with `:name` parameters; `verbatim` protects text that is not ours. Every call must happen inside a
+    named step; outside one it raises.
+    """
+
+    @property
+    def raw(self) -> Any:
+        """The driver's own connection."""
+        ...
+
+    def run(self, sql: str, /, **params: Any) -> int:
+        """Execute; the number of rows it touched."""
+        ...
+
+    def rows(self, sql: str, /, **params: Any) -> list[Any]:
+        """Execute and fetch all."""
+        ...
+
+    def row(self, sql: str, /, **params: Any) -> Any:
+        """Execute and fetch the first row, or None."""
+        ...
+
+    def batches(self, sql: str, size: int, /, **params: Any) -> Iterator[list[Any]]:
+        """Execute and fetch in lists of at most `size` rows, never holding all of them."""
+        ...
+
+    def direct(self, sql: str, params: Any = None) -> int:
+        """Execute in the driver's own parameter style; nothing in the text is replaced when `params` is None."""
+        ...
+
+    def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> int:
+        """The driver's executemany, in its own parameter style."""
+        ...
+
+    def using(self) -> contextlib.AbstractContextManager[Any]:
+        """A driver's cursor for what nothing else covers (COPY); errors in the block become ours."""
+        ...
+
+
+def verbatim(sql: str) -> str:
+    """`sql` so that `Session` finds no parameter of ours in it (`:x` in a user's literal stays what it is)."""
+    return sql.replace(":", r"\:")
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """Rows at the destination, ready to be applied.
+
+    source: something that FROM takes, with columns `present` and the mirror's destination columns. literal: `source`
+    holds values, so the statement goes to the driver as it is.
+    """
+
+    source: str
+    rows: int
+    literal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MetaTable:
+    """One of our own tables, in types that every engine has: `text`, `name` (indexable text), `bigint`, `real`."""
+
+    name: str
+    columns: tuple[tuple[str, str], ...]
+    key: tuple[str, ...]
+
+
+SOURCE_TABLES: tuple[MetaTable, ...] = (
+    # One row, id 1. lease_until and nonce_at are seconds since the epoch by the source's clock. nonces is a JSON list,
+    # oldest first. stamp: what proves that this very row was written here (PostgreSQL: its transaction's id).
+    MetaTable(
+        "control",
+        (
+            ("id", "bigint"),
+            ("format", "bigint"),
+            ("incarnation", "name"),
+            ("owner", "text"),
+            ("epoch", "bigint"),
+            ("nonces", "text"),
+            ("nonce_at", "real"),
+            ("stamp", "text"),
+        ),
+        ("id",),
+    ),
+    # Apart from control, because every trigger reads it: it is as small as a table can be. One row, id 1.
+    MetaTable("lease", (("id", "bigint"), ("until", "bigint")), ("id",)),
+    # columns and key are JSON lists. purged: the dialect's mark of what retention has taken although somebody had not
+    # read it. broken: when and how a trigger could not do its work, or "".
+    MetaTable(
+        "captures",
+        (
+            ("id", "name"),
+            ("table_schema", "text"),
+            ("table_name", "text"),
+            ("table_identity", "text"),
+            ("key_columns", "text"),
+            ("captured_columns", "text"),
+            ("event_table", "text"),
+            ("version", "bigint"),
+            ("purged", "text"),
+            ("broken", "text"),
+        ),
+        ("id",),
+    ),
+    # Who still needs events: `position` is the oldest position that the owner might go back to.
+    MetaTable(
+        "registrations",
+        (("owner", "name"), ("name", "name"), ("capture", "name"), ("position", "text"), ("seen_at", "real")),
+        ("owner", "name"),
+    ),
+)
+
+
+class WindowReader(abc.ABC):
+    """Reads windows of one source for one stream (DESIGN "Windows"). One thread, one session; may remember.
+
+    W1: every committed event is in a window. W2: a window holds every event that its snapshot sees and no earlier
+    window held.
+    """
+
+    def __init__(self, dialect: Dialect, captures: Sequence[Capture]) -> None:
+        self.dialect = dialect
+        self.captures = {capture.id: capture for capture in captures}
+
+    @abc.abstractmethod
+    def token(self, side: Session) -> str:
+        """A cheap look from outside any transaction: equal to the token before means that nothing new can have been
+        committed since a window that was opened after that token was taken. May be called from another thread than
+        the rest, so it keeps its own memory. Costs the server well below a millisecond also with 200 captures."""
+
+    @abc.abstractmethod
+    def open(self, session: Session, floors: Sequence[Position]) -> Position:
+        """Begin ONE read-only snapshot on `session` and say how far it sees, for all captures.
+
+        floors: every position that a window up to the result will begin from ("" for one that has none yet). The
+        caller ends the transaction. The order of statements in here is what W1 stands on.
+        """
+
+    @abc.abstractmethod
+    def pending(
+        self, session: Session, since: Mapping[str, Position], until: Position, limit: int
+    ) -> dict[str, tuple[Pending, float]]:
+        """For each capture id of `since` that has events in its window: how many (counted up to `limit`), and the age
+        in seconds, by the source's clock, of the oldest. Captures without events are absent. One statement, or few."""
+
+    @abc.abstractmethod
+    def keys(
+        self, capture: Capture, window: Window, *, after: int | None = None, limit: int | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """A SELECT (no parentheses) of the distinct `k0, k1, …` of the window's events, and its parameters.
+
+        With `limit` (pages of a large window): only of the `limit` events with the least ids above `after`.
+        Truncation events (`op = 'T'`) have no key and are left out.
+        """
+
+    @abc.abstractmethod
+    def page_end(self, session: Session, capture: Capture, window: Window, after: int, limit: int) -> int | None:
+        """The id of the last of those `limit` events; None when there are none."""
+
+    @abc.abstractmethod
+    def covers(self, position: Position, mark: str, capture: Capture) -> bool:
+        """Has `position` read everything that `captures.purged` = `mark` says retention took? "" is always covered."""
+
+    @abc.abstractmethod
+    def issued(self, session: Session, position: Position) -> bool:
+        """Can this source, as it is now, have issued the position? False for one from its future."""
+
+    @abc.abstractmethod
+    def purge(self, session: Session, capture: Capture, floors: Sequence[Position], limit: int) -> int:
+        """Delete up to `limit` events that every floor has read; how many. Never waits for a writer."""
+
+    @abc.abstractmethod
+    def expire(self, session: Session, capture: Capture, max_age: float, max_rows: int, limit: int) -> tuple[int, str]:
+        """Delete up to `limit` events beyond retention, whoever needs them: how many, and the new `captures.purged`
+        ("" when none was taken)."""
+
+
+class Dialect(abc.ABC):
+    """One engine. An instance belongs to one database (its address says where our tables live) and has no state."""
+
+    name: ClassVar[str]
+    features: ClassVar[Features]
+    driver: ClassVar[str]  # the distribution a user would install
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.sa = self.sa_dialect()
+
+    # -- connections -------------------------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def sa_dialect(self) -> sa.engine.Dialect:
+        """SQLAlchemy's dialect, for quoting and parameter styles."""
+
+    @abc.abstractmethod
+    def connect(self, role: Role, timeout: float) -> Any:
+        """A new driver connection, in autocommit (transactions are begun by statements), set up for the role: UTC,
+        isolation, SQL mode, encoding, statement and lock time limits, `row_security = off`. Raises driver errors."""
+
+    @abc.abstractmethod
+    def translate(self, error: BaseException) -> errors.DatabaseError | None:
+        """A driver's error as one of ours, without any row's value in its text; None for what is not the driver's."""
+
+    @abc.abstractmethod
+    def server(self, session: Session) -> Server:
+        """Who is at the other end."""
+
+    @abc.abstractmethod
+    def check(self, session: Session, role: Role) -> None:
+        """Raise `Refused`, by name, for what cannot be a source (READER, SIDE) or a destination (WRITER): a version
+        below the oldest supported one, a read-only endpoint, a replica, a transaction-mode pooler, no WAL."""
+
+    # Transactions. `open` of a WindowReader begins snapshots; this begins a write.
+    begin_write: ClassVar[tuple[str, ...]] = ("begin",)
+
+    def streaming_cursor(self, raw: Any) -> Any:
+        """A cursor that fetches as it goes and never holds a whole result."""
+        return raw.cursor()
+
+    def roll_back(self, raw: Any) -> None:
+        """End whatever transaction is open; harmless where none is."""
+        raw.rollback()
+
+    # -- names -------------------------------------------------------------------------------------------------------
+
+    def quote(self, name: str) -> str:
+        """An identifier, always quoted: a reserved word, a quote, a `%` in a name are only characters."""
+        return self.sa.identifier_preparer.quote_identifier(name)
+
+    def table(self, schema: str, name: str) -> str:
+        """A qualified, quoted table."""
+        return f"{self.quote(schema)}.{self.quote(name)}" if schema else self.quote(name)
+
+    @abc.abstractmethod
+    def ours(self, name: str) -> str:
+        """One of our own tables (`control`, an event table, `checkpoints`), qualified and quoted."""
+
+    default_schema: ClassVar[str] = ""
+
+    # -- inspection --------------------------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def shape(self, session: Session, schema: str, table: str) -> TableShape | None:
+        """The table as it is now (schema "" means the default one), or None when there is none."""
+
+    @abc.abstractmethod
+    def tables(self, session: Session, schema: str) -> list[str]:
+        """Names of the user's ordinary tables in a schema, sorted; none of ours."""
+
+    @abc.abstractmethod
+    def fingerprints(self, session: Session, tables: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """For each table that exists: a short text that changes whenever its columns (names, types, modifiers,
+        collation), its identity or its stored form (a rewrite) changes. One cheap statement."""
+
+    @abc.abstractmethod
+    def estimated_rows(self, session: Session, schema: str, table: str) -> int:
+        """About how many rows, from the engine's statistics where it has them; for progress bars."""
+
+    @abc.abstractmethod
+    def in_the_way(self, session: Session, schema: str, table: str) -> str:
+        """Who holds or waits for something that DDL on the table would queue behind, for a person ("session 4711 of
+        shop_app, in a transaction for 32 s"); "" when nobody is seen."""
+
+    # -- types -------------------------------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def native(self, type_: LogicalType, *, key: bool = False) -> str:
+        """The narrowest native type that holds every value of it (of a key column: one that can be indexed).
+
+        Raises `SpecError` when there is none."""
+
+    def decode(self, type_: LogicalType) -> Converter | None:
+        """From what the driver yields to the canonical value; None where they are the same. Never called with None."""
+        return None
+
+    def encode(self, type_: LogicalType) -> Converter | None:
+        """From the canonical value to what the driver takes for a column of this type; None where they are the same."""
+        return None
+
+    @abc.abstractmethod
+    def canonical(self, expression: str, type_: LogicalType, precision: LogicalType) -> str:
+        """SQL that renders a value as text which every engine renders alike, at the precision of the coarser of the
+        two types; NULL stays NULL. For checksums."""
+
+    @abc.abstractmethod
+    def hashed(self, texts: Sequence[str]) -> str:
+        """SQL for a 60-bit non-negative integer made of the first 15 hexadecimal digits of the MD5 of the UTF-8 texts
+        (SQL expressions of text, NULL allowed) joined so that ('a', NULL) and ('', 'a') differ: each text is rendered
+        as its length in characters, a colon and itself, NULL as `-`. The same on every engine."""
+
+    # -- the source --------------------------------------------------------------------------------------------------
+
+    def event_table(self, capture_id: str, schema: str, table: str) -> str:
+        """The bare name of an event table."""
+        from pantograph.model import names
+
+        return names.ours("events", table, capture_id, self.features.name_limit - 16)
+
+    @abc.abstractmethod
+    def meta_table(self, table: MetaTable) -> str:
+        """CREATE TABLE IF NOT EXISTS for one of ours."""
+
+    @abc.abstractmethod
+    def home(self) -> list[str]:
+        """What must exist before any table of ours can (a schema, a database); idempotent; empty where nothing."""
+
+    @abc.abstractmethod
+    def leave_home(self) -> list[str]:
+        """Removes what `home` made, when it is empty."""
+
+    @abc.abstractmethod
+    def install(self, capture: Capture, shape: TableShape) -> list[Statement]:
+        """Event table, functions, triggers. Idempotent where the engine lets it; a new trigger is there before an old
+        one goes. The triggers obey the lease, run with our rights and not the writer's, and leave the application's
+        session as they found it."""
+
+    @abc.abstractmethod
+    def uninstall(self, capture: Capture) -> list[Statement]:
+        """Takes away all that `install` made, also when the table or half of it is gone already."""
+
+    @abc.abstractmethod
+    def capture_state(self, session: Session, capture: Capture, shape: TableShape | None) -> CaptureState:
+        """What is there of a capture, compared with what `install` would make now."""
+
+    @abc.abstractmethod
+    def blind_spots(self, shape: TableShape) -> tuple[str, ...]:
+        """What no trigger sees on this table, a sentence each."""
+
+    @abc.abstractmethod
+    def now(self) -> str:
+        """SQL: seconds since the epoch by this server's clock, as a number with a fraction where the engine has it."""
+
+    # SQL stored in `control.stamp` when the row is written, and whether a row found is the one written here.
+    stamp: ClassVar[str] = "''"
+    genuine: ClassVar[str] = "1"
+
+    def control(self, session: Session) -> Control | None:
+        """The control row as the current snapshot shows it; None when there is none yet."""
+        import json
+
+        found = session.row(
+            f"select incarnation, owner, epoch, nonces, (select until from {self.ours('lease')} where id = 1) "
+            f"- {self.now()}, {self.genuine} from {self.ours('control')} where id = 1"
+        )
+        if found is None:
+            return None
+        incarnation, owner, epoch, nonces, lease, genuine = found
+        return Control(incarnation, owner, int(epoch), tuple(json.loads(nonces)), float(lease or 0), bool(genuine))
+
+    def write_durably(self, session: Session) -> None:
+        """Make the session's next commit wait for the disk (a nonce must not be lost while later commits survive)."""
+
+    @abc.abstractmethod
+    def reader(self, captures: Sequence[Capture]) -> WindowReader:
+        """A new reader of windows for these captures."""
+
+    # -- reading rows ------------------------------------------------------------------------------------------------
+
+    def key_columns(self, capture: Capture, shape: TableShape) -> tuple[Column, ...]:
+        """The captured columns as the table has them."""
+        return shape.pick(capture.columns)
+
+    def changes(self, mirror: Mirror, keys: str) -> str:
+        """A SELECT of `(present, *columns)` for the keys that the SELECT `keys` yields as k0, k1, …
+
+        Rows are looked up as they are now, in the destination's shape. A row that no longer matches `where` is absent
+        like one that is gone. The user's SQL sees the table's own names only: it stands in a subquery of its own.
+        """
+        count = len(mirror.capture.key)
+        joined = " and ".join(f"r.j{i} = e.k{i}" for i in range(count))
+        picked = [f"coalesce(r.j{i}, {self.event_key(mirror, i)}) as c{i}" for i in range(count)]
+        picked += [f"r.c{i} as c{i}" for i in range(count, len(mirror.columns))]
+        return (
+            f"select case when r.p is null then 0 else 1 end as present, {', '.join(picked)} "
+            f"from ({keys}) e left join ({self.rows_of(mirror)}) r on {joined}"
+        )
+
+    def event_key(self, mirror: Mirror, index: int) -> str:
+        """An event's key column in the type that the plan saw in the table (event columns are wider)."""
+        return f"e.k{index}"
+
+    def rows_of(self, mirror: Mirror) -> str:
+        """A SELECT of the rows that the Reflection copies: p, key columns j0…, data columns c(n)…"""
+        count = len(mirror.capture.key)
+        picked = ["1 as p"]
+        picked += [f"{self.selected(mirror, i)} as j{i}" for i in range(count)]
+        picked += [f"{self.selected(mirror, i)} as c{i}" for i in range(count, len(mirror.columns))]
+        sql = f"select {', '.join(picked)} from {self.table(*mirror.source)}"
+        return sql + (f" where ({verbatim(mirror.where)})" if mirror.where else "")
+
+    def selected(self, mirror: Mirror, index: int) -> str:
+        """How a column is selected so that the driver yields what `decode` expects."""
+        return verbatim(mirror.columns[index].expression)
+
+    def chunk(self, mirror: Mirror, after: bool) -> str:
+        """A SELECT of `(1, *columns)` in key order, at most `:limit` rows, beyond the key `:a0, :a1, …` if `after`.
+
+        Bounded by the table's key whatever `where` leaves, so a filter that matches nothing still moves the cursor.
+        """
+        names = [self.quote(name) for name in mirror.capture.key]
+        columns = ", ".join(f"{self.selected(mirror, i)} as c{i}" for i in range(len(mirror.columns)))
+        beyond = self.beyond(names, [f":a{i}" for i in range(len(names))]) if after else ""
+        matches = f"({verbatim(mirror.where)})" if mirror.where else ""
+        conditions = " and ".join(part for part in (beyond, matches) if part)
+        return (
+            f"select 1 as present, {columns} from {self.table(*mirror.source)}"
+            + (f" where {conditions}" if conditions else "")
+            + f" order by {', '.join(names)} limit :limit"
+        )
+
+    def beyond(self, names: Sequence[str], values: Sequence[str]) -> str:
+        """A condition: the key is greater than the values, in the index's order, and the index serves it."""
+        if len(names) == 1:
+            return f"{names[0]} > {values[0]}"
+        return f"({', '.join(names)}) > ({', '.join(values)})"
+
+    def given_keys(self, session: Session, mirror: Mirror, keys: Sequence[Sequence[Any]]) -> tuple[str, dict[str, Any]]:
+        """A SELECT of `k0, k1, …` that yields the given keys (canonical values), and its parameters."""
+        params: dict[str, Any] = {}
+        selects = []
+        encoders = [self.encode(column.source_type) for column in mirror.key]
+        for n, key in enumerate(keys):
+            parts = []
+            for i, value in enumerate(key):
+                encoder = encoders[i]
+                params[f"g{n}_{i}"] = encoder(value) if encoder and value is not None else value
+                parts.append(f"{self.typed(f':g{n}_{i}', mirror.key[i].source_native)} as k{i}")
+            selects.append("select " + ", ".join(parts))
+        return " union all ".join(selects), params
+
+    def typed(self, expression: str, native: str) -> str:
+        """`expression` as a value of the native type."""
+        return f"cast({expression} as {native})"
+
+    def pipe(
+        self, session: Session, sql: str, params: Mapping[str, Any], mirror: Mirror, target: Dialect, writer: Session
+    ) -> Staged | None:
+        """The fastest way from a SELECT here into a stage there, without a value passing through Python; None where
+        there is none between these two engines, or for these columns."""
+        return None
+
+    # -- the destination ---------------------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def create_table(self, schema: str, name: str, columns: Sequence[Column], key: Sequence[str]) -> list[Statement]:
+        """CREATE TABLE (and its schema where needed); columns carry native types of this dialect."""
+
+    @abc.abstractmethod
+    def add_column(self, schema: str, name: str, column: Column) -> Statement:
+        """ALTER TABLE … ADD COLUMN, nullable."""
+
+    @abc.abstractmethod
+    def stage(self, session: Session, mirror: Mirror, batches: Batches) -> Staged:
+        """Put rows (canonical values) where `upsert` and `delete` can use them, by the engine's fastest safe way; a
+        handful goes without a temporary table. An earlier stage of the mirror is emptied. Takes no lock that others
+        feel."""
+
+    def unstage(self, session: Session, mirror: Mirror, staged: Staged) -> None:
+        """Empty the stage again, inside the same transaction."""
+
+    @abc.abstractmethod
+    def insert(self, session: Session, mirror: Mirror, batches: Batches) -> int:
+        """Plain bulk insert of present rows into a table that has none of these keys; how many."""
+
+    @abc.abstractmethod
+    def upsert(self, session: Session, mirror: Mirror, staged: Staged) -> int:
+        """Insert or update the staged rows that are present, by key; a row that is equal already is left alone, and no
+        other row is ever changed. In the order of the key, so that two writers do not deadlock. How many changed."""
+
+    @abc.abstractmethod
+    def delete(self, session: Session, mirror: Mirror, staged: Staged, *, absent_only: bool = True) -> int:
+        """Delete the rows whose staged key is absent; not one that the destination holds equal to a present key.
+
+        With `absent_only=False`: those of all staged keys (delete-then-insert)."""

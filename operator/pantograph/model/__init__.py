@@ -1,0 +1,1 @@
+"""The words of replication, as values. Standard library only; nothing here does I/O."""

@@ -1,0 +1,58 @@
+"""A Reflection worked out against the tables it joins: all that reading and writing need, and no connection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pantograph.model.changes import Capture
+from pantograph.model.tables import Reference
+from pantograph.model.types import LogicalType
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """One destination column and where its value comes from.
+
+    expression: SQL of the source, with its names quoted. native types are what the plan saw on either side.
+    """
+
+    destination: str
+    expression: str
+    source_type: LogicalType
+    source_native: str
+    destination_type: LogicalType
+    destination_native: str
+    nullable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """One Reflection, ready to move rows.
+
+    name: `namespace/name`. id: a short hash of it, for names of temporary tables. columns: the key's first, in the
+    order of `capture.key`; rows travel as `(present, *columns)`. where: SQL of the source or "".
+    other_uniques: the destination has unique keys beside the one that rows are found by.
+    references: the destination's foreign keys that leave this table; referenced_by: those that point at it.
+    """
+
+    name: str
+    id: str
+    stream: str
+    capture: Capture
+    source: tuple[str, str]
+    destination: tuple[str, str]
+    columns: tuple[Mapped, ...]
+    where: str = ""
+    other_uniques: bool = False
+    references: tuple[Reference, ...] = ()
+    referenced_by: tuple[Reference, ...] = ()
+
+    @property
+    def key(self) -> tuple[Mapped, ...]:
+        """The columns that find a destination row."""
+        return self.columns[: len(self.capture.key)]
+
+    @property
+    def data(self) -> tuple[Mapped, ...]:
+        """The columns beside the key."""
+        return self.columns[len(self.capture.key) :]
