@@ -487,8 +487,10 @@ class Dialect(abc.ABC):
         """The captured columns as the table has them."""
         return shape.pick(capture.columns)
 
-    def changes(self, mirror: Mirror, keys: str) -> str:
+    def changes(self, mirror: Mirror, keys: str, *, upto: bool = False) -> str:
         """A SELECT of `(present, *columns)` for the keys that the SELECT `keys` yields as k0, k1, …
+
+        With `upto`, rows beyond the key `:b0, …` count as absent (a first copy that has not come to them yet).
 
         Rows are looked up as they are now, in the destination's shape. A row that no longer matches `where` is absent
         like one that is gone. The user's SQL sees the table's own names only: it stands in a subquery of its own.
@@ -499,47 +501,68 @@ class Dialect(abc.ABC):
         picked += [f"r.c{i} as c{i}" for i in range(count, len(mirror.columns))]
         return (
             f"select case when r.p is null then 0 else 1 end as present, {', '.join(picked)} "
-            f"from ({keys}) e left join ({self.rows_of(mirror)}) r on {joined}"
+            f"from ({keys}) e left join ({self.rows_of(mirror, upto=upto)}) r on {joined}"
         )
 
     def event_key(self, mirror: Mirror, index: int) -> str:
         """An event's key column in the type that the plan saw in the table (event columns are wider)."""
         return f"e.k{index}"
 
-    def rows_of(self, mirror: Mirror) -> str:
+    def rows_of(self, mirror: Mirror, *, upto: bool = False) -> str:
         """A SELECT of the rows that the Reflection copies: p, key columns j0…, data columns c(n)…"""
         count = len(mirror.capture.key)
         picked = ["1 as p"]
         picked += [f"{self.selected(mirror, i)} as j{i}" for i in range(count)]
         picked += [f"{self.selected(mirror, i)} as c{i}" for i in range(count, len(mirror.columns))]
-        sql = f"select {', '.join(picked)} from {self.table(*mirror.source)}"
-        return sql + (f" where ({verbatim(mirror.where)})" if mirror.where else "")
+        conditions = [f"({verbatim(mirror.where)})"] if mirror.where else []
+        names = [self.quote(name) for name in mirror.capture.key]
+        conditions += [self.not_beyond(names, self._cursor(mirror, "b"))] if upto else []
+        where = f" where {' and '.join(conditions)}" if conditions else ""
+        return f"select {', '.join(picked)} from {self.table(*mirror.source)}{where}"
 
     def selected(self, mirror: Mirror, index: int) -> str:
         """How a column is selected so that the driver yields what `decode` expects."""
         return verbatim(mirror.columns[index].expression)
 
-    def chunk(self, mirror: Mirror, after: bool) -> str:
-        """A SELECT of `(1, *columns)` in key order, at most `:limit` rows, beyond the key `:a0, :a1, …` if `after`.
+    def chunk_end(self, mirror: Mirror, *, after: bool) -> str:
+        """A SELECT of the key of the `:limit`-th row beyond the key `:a0, :a1, …` (or from the start); nothing when
+        fewer are left. By the table's key alone, so that a `where` which matches nothing still moves the cursor."""
+        names = [self.quote(name) for name in mirror.capture.key]
+        beyond = f" where {self.beyond(names, self._cursor(mirror, 'a'))}" if after else ""
+        columns = ", ".join(f"{self.selected(mirror, i)} as c{i}" for i in range(len(names)))
+        return (
+            f"select {columns} from {self.table(*mirror.source)}{beyond} "
+            f"order by {', '.join(names)} limit 1 offset :skip"
+        )
 
-        Bounded by the table's key whatever `where` leaves, so a filter that matches nothing still moves the cursor.
-        """
+    def chunk(self, mirror: Mirror, *, after: bool, upto: bool) -> str:
+        """A SELECT of `(1, *columns)` for the rows beyond the key `:a0, …` (if `after`) up to and with the key
+        `:b0, …` (if `upto`), in no order."""
         names = [self.quote(name) for name in mirror.capture.key]
         columns = ", ".join(f"{self.selected(mirror, i)} as c{i}" for i in range(len(mirror.columns)))
-        beyond = self.beyond(names, [f":a{i}" for i in range(len(names))]) if after else ""
-        matches = f"({verbatim(mirror.where)})" if mirror.where else ""
-        conditions = " and ".join(part for part in (beyond, matches) if part)
-        return (
-            f"select 1 as present, {columns} from {self.table(*mirror.source)}"
-            + (f" where {conditions}" if conditions else "")
-            + f" order by {', '.join(names)} limit :limit"
-        )
+        conditions = [f"({verbatim(mirror.where)})"] if mirror.where else []
+        conditions += [self.beyond(names, self._cursor(mirror, "a"))] if after else []
+        conditions += [self.not_beyond(names, self._cursor(mirror, "b"))] if upto else []
+        where = f" where {' and '.join(conditions)}" if conditions else ""
+        return f"select 1 as present, {columns} from {self.table(*mirror.source)}{where}"
+
+    def _cursor(self, mirror: Mirror, letter: str) -> list[str]:
+        return [self.typed(f":{letter}{i}", column.source_native) for i, column in enumerate(mirror.key)]
+
+    def not_beyond(self, names: Sequence[str], values: Sequence[str]) -> str:
+        """A condition: the key is less than or equal to the values, in the index's order, and the index serves it."""
+        if len(names) == 1:
+            return f"{names[0]} <= {values[0]}"
+        return f"({', '.join(names)}) <= ({', '.join(values)})"
 
     def beyond(self, names: Sequence[str], values: Sequence[str]) -> str:
         """A condition: the key is greater than the values, in the index's order, and the index serves it."""
         if len(names) == 1:
             return f"{names[0]} > {values[0]}"
         return f"({', '.join(names)}) > ({', '.join(values)})"
+
+    # How many keys `given_keys` takes at once.
+    most_given_keys: ClassVar[int] = 200
 
     def given_keys(self, session: Session, mirror: Mirror, keys: Sequence[Sequence[Any]]) -> tuple[str, dict[str, Any]]:
         """A SELECT of `k0, k1, …` that yields the given keys (canonical values), and its parameters."""
@@ -560,10 +583,22 @@ class Dialect(abc.ABC):
         return f"cast({expression} as {native})"
 
     def pipe(
-        self, session: Session, sql: str, params: Mapping[str, Any], mirror: Mirror, target: Dialect, writer: Session
+        self,
+        session: Session,
+        sql: str,
+        params: Mapping[str, Any],
+        mirror: Mirror,
+        target: Dialect,
+        writer: Session,
+        *,
+        direct: bool = False,
     ) -> Staged | None:
-        """The fastest way from a SELECT here into a stage there, without a value passing through Python; None where
-        there is none between these two engines, or for these columns."""
+        """The fastest way from a SELECT of `(present, *columns)` here into a stage there, without a value passing
+        through Python; None, and nothing sent, where there is none between these two engines or for these columns.
+
+        With `direct` the rows, all present and none of them there yet, go straight into the destination's table: then
+        only `rows` of the answer means anything.
+        """
         return None
 
     # -- the destination ---------------------------------------------------------------------------------------------
