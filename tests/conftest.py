@@ -1,0 +1,142 @@
+"""Servers as fixtures, tiers, and the rule that no test is skipped in silence.
+
+The servers start when the first test asks for one, one each a run; `pg_db`, `my_db` and `sqlite_db` make databases that
+go with the test. What they are is in tests/servers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import pathlib
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.servers import MariaDB, PostgreSQL, Server, SQLite, TestDatabase
+
+EXPECTED_SKIPS = pathlib.Path(__file__).with_name("expected-skips.txt")
+
+MakeDatabase = Callable[..., TestDatabase]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--tier", choices=("quick", "full", "night"), default="full", help="leave out what takes longer than this tier"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    too_long = {"quick": ("full", "night"), "full": ("night",), "night": ()}[config.getoption("--tier")]
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in too_long)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+# Skips.
+
+
+def expected_skips(text: str) -> list[tuple[re.Pattern[str], str]]:
+    """Pattern and reason of each line. Only * is special: test ids are full of square brackets."""
+    lines = [line.strip() for line in text.splitlines()]
+    found = []
+    for line in lines:
+        if line and not line.startswith("#"):
+            glob, separator, reason = line.partition(" -- ")
+            if not separator or not reason.strip():
+                raise pytest.UsageError(f"{EXPECTED_SKIPS.name}: no ' -- ' and reason in: {line}")
+            found.append((re.compile(".*".join(map(re.escape, glob.strip().split("*")))), reason.strip()))
+    return found
+
+
+def is_expected(nodeid: str, reason: str, expected: list[tuple[re.Pattern[str], str]]) -> bool:
+    return any(pattern.fullmatch(nodeid) and words in reason for pattern, words in expected)
+
+
+def _refuse_unlisted(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if not report.skipped or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if not is_expected(report.nodeid, reason, expected_skips(EXPECTED_SKIPS.read_text(encoding="utf-8"))):
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid} was skipped, and tests/expected-skips.txt does not list it: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    report = yield
+    _refuse_unlisted(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Iterator[None]:
+    report = yield
+    _refuse_unlisted(report)
+    return report
+
+
+# Servers.
+
+
+def _running(kind: type[Server]) -> Iterator[Server]:
+    with kind.start() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """The run's PostgreSQL server."""
+    yield from _running(PostgreSQL)
+
+
+@pytest.fixture(scope="session")
+def postgresql2() -> Iterator[Server]:
+    """A second one, where source and destination must not be the same server."""
+    yield from _running(PostgreSQL)
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[Server]:
+    """The run's MariaDB server."""
+    yield from _running(MariaDB)
+
+
+@pytest.fixture(scope="session")
+def mariadb2() -> Iterator[Server]:
+    """A second one, where source and destination must not be the same server."""
+    yield from _running(MariaDB)
+
+
+_numbers = itertools.count(1)
+
+
+def _databases(server: Callable[[], Server | SQLite]) -> Iterator[MakeDatabase]:
+    made: list[TestDatabase] = []
+
+    def make(name: str | None = None, on: Server | SQLite | None = None) -> TestDatabase:
+        made.append((on or server()).make_database(name or f"t{next(_numbers)}"))
+        return made[-1]
+
+    yield make
+    for database in reversed(made):
+        database.drop()
+
+
+@pytest.fixture
+def pg_db(request: pytest.FixtureRequest) -> Iterator[MakeDatabase]:
+    """`pg_db(name=None, on=None)` makes a fresh database on the run's PostgreSQL, or on another server."""
+    yield from _databases(lambda: request.getfixturevalue("postgresql"))
+
+
+@pytest.fixture
+def my_db(request: pytest.FixtureRequest) -> Iterator[MakeDatabase]:
+    """`my_db(name=None, on=None)` makes a fresh database on the run's MariaDB, or on another server."""
+    yield from _databases(lambda: request.getfixturevalue("mariadb"))
+
+
+@pytest.fixture
+def sqlite_db(tmp_path: pathlib.Path) -> Iterator[MakeDatabase]:
+    """`sqlite_db(name=None)` makes a fresh file in WAL mode."""
+    yield from _databases(lambda: SQLite(tmp_path))

@@ -1,0 +1,170 @@
+"""MariaDB, as Debian installs it."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+import shutil
+import signal
+import subprocess
+from typing import Any
+
+import pymysql
+import pymysql.connections
+
+from tests.servers import processes
+from tests.servers.base import MARK, Server, TestDatabase, roles_of
+
+
+@functools.cache
+def _program(name: str) -> str:
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/bin")
+    if not found:
+        raise RuntimeError("no MariaDB server here; on Debian: apt-get install mariadb-server")
+    return found
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
+def _pattern(name: str) -> str:
+    """A database's name as GRANT wants it between its backticks, where `_` and `%` stand for any character."""
+    return name.replace("`", "``").replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%")
+
+
+class MariaDBDatabase(TestDatabase):
+    """A database; here that is the same as a schema. Our own objects are in another, `pantograph_` and its name."""
+
+    dialect = "mariadb"
+
+    def __init__(self, server: MariaDB, name: str) -> None:
+        super().__init__()
+        self.server, self.name, self.schema = server, name, name
+        self.ours = f"pantograph_{name}"
+        self.roles = roles_of(name, 80)
+        self.roles["superuser"] = (server.superuser, server.password)
+        app, password = self.roles["app"]
+        with server._as_superuser() as cursor:
+            cursor.execute(f"create database {_quoted(name)} character set utf8mb4")
+            cursor.execute(f"create user '{app}'@'%' identified by '{password}'")
+            cursor.execute(f"grant all on `{_pattern(name)}`.* to '{app}'@'%'")
+        for side in ("source", "destination"):
+            role, password = self.roles[side]
+            names = {"database": _pattern(name), "app": app, "role": role, "password": password}
+            server._grant(f"mariadb {side}", names)
+
+    def _connect(self, role: str) -> Any:
+        at = self.url(role)
+        return _connect(at["host"], at["port"], at["database"], at["username"], at["password"])
+
+    def url(self, role: str = "source") -> dict[str, Any]:
+        username, password = self.roles[role]
+        return {
+            "host": self.server.host,
+            "port": self.server.port,
+            "database": self.name,
+            "username": username,
+            "password": password,
+        }
+
+    def _drop(self) -> None:
+        with self.server._as_superuser() as cursor:
+            for database in (self.name, self.ours):
+                cursor.execute(f"drop database if exists {_quoted(database)}")
+            for role in ("source", "destination", "app"):
+                cursor.execute(f"drop user if exists '{self.roles[role][0]}'@'%'")
+
+
+class MariaDB(Server):
+    """A MariaDB server; `options` are its settings, as in {"log-bin": "binlog"}."""
+
+    kind = "mariadb"
+    account = "mysql"
+    superuser = "root"
+    death = signal.SIGKILL
+
+    @staticmethod
+    @functools.cache
+    def _version_text() -> str:
+        return subprocess.check_output([_program("mariadbd"), "--no-defaults", "--version"], text=True)
+
+    def _version(self) -> str:
+        return self._version_text()
+
+    def _initialise(self, data: pathlib.Path) -> None:
+        processes.run(
+            [
+                _program("mariadb-install-db"),
+                "--no-defaults",
+                f"--datadir={data}",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+            ],
+            self.user,
+        )
+        # The bootstrap mode knows no accounts and no CREATE USER; root's password is a row.
+        statement = data.with_name("mark.sql")
+        statement.write_text(
+            f"create database {MARK};\n"
+            "update mysql.global_priv set priv = json_set(priv, '$.plugin', 'mysql_native_password',"
+            f" '$.authentication_string', password('{self.password}')) where user = 'root';\n"
+            "delete from mysql.global_priv where user = '';\n"
+        )
+        statement.chmod(0o644)
+        processes.run(
+            [
+                "sh", "-c", '"$0" --no-defaults --bootstrap --datadir="$1" <"$2"',
+                _program("mariadbd"), str(data), str(statement),
+            ],
+            self.user,
+        )  # fmt: skip
+
+    def _command(self) -> list[str]:
+        settings = {
+            "datadir": str(self.data),
+            "port": str(self.port),
+            "bind-address": self.host,
+            "socket": str(self.folder / "s.sock"),
+            "pid-file": str(self.folder / "pid"),
+            "skip-name-resolve": "on",
+            "max-connections": "200",
+            "local-infile": "on",
+            "character-set-server": "utf8mb4",
+            # 2: handed to the system at commit, so that a SIGKILL of the server loses nothing.
+            "innodb-flush-log-at-trx-commit": "1" if self.durable else "2",
+            "innodb-flush-method": "O_DIRECT" if self.durable else "nosync",
+            **self.options,
+        }
+        return [_program("mariadbd"), "--no-defaults", *(f"--{name}={value}" for name, value in settings.items())]
+
+    def superuser_connect(self, database: str | None = None) -> Any:
+        """A raw DBAPI connection in autocommit that may do anything."""
+        return _connect(self.host, self.port, database, self.superuser, self.password)
+
+    def _is_marked(self) -> bool:
+        with self._as_superuser() as cursor:
+            cursor.execute("select count(*) from information_schema.schemata where schema_name = %s", (MARK,))
+            return bool(cursor.fetchone()[0])
+
+    def make_database(self, name: str) -> MariaDBDatabase:
+        """A fresh database of this name, with its three roles."""
+        self.refuse_unless_disposable()
+        return MariaDBDatabase(self, name)
+
+
+def _connect(
+    host: str, port: int, database: str | None, username: str, password: str
+) -> pymysql.connections.Connection[Any]:
+    return pymysql.connect(
+        host=host,
+        port=port,
+        database=database,
+        user=username,
+        password=password,
+        charset="utf8mb4",
+        autocommit=True,
+        local_infile=True,
+        ssl_disabled=True,
+        connect_timeout=10,
+    )
