@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -18,6 +18,8 @@ from pantograph.dialects import base
 
 Hook = Callable[[str, str], None]
 """Called with (step, "before" or "after"); for tests and traces."""
+
+Style = Literal["qmark", "numeric", "named", "format", "pyformat", "numeric_dollar"]
 
 _hooks: list[Hook] = []
 
@@ -28,6 +30,14 @@ def add_hook(hook: Hook) -> Callable[[], None]:
     return lambda: _hooks.remove(hook)
 
 
+_FIRST_FETCH = 16
+
+
+def _width(row: Sequence[Any]) -> int:
+    """About how many bytes a fetched row takes."""
+    return 64 + sum(len(value) if isinstance(value, str | bytes) else 8 for value in row)
+
+
 class Session:
     """One connection to one database. Not for use by two threads at once."""
 
@@ -35,7 +45,7 @@ class Session:
         self.dialect = dialect
         self.role = role
         self._step = ""
-        self._placeholders = dialect.sa.paramstyle
+        self._placeholders: Style = dialect.sa.paramstyle
         with self._ours(f"connecting to {dialect.address.label}"):
             self.raw: Any = dialect.connect(role, timeout)
         self._cursor: Any = self.raw.cursor()
@@ -74,7 +84,7 @@ class Session:
         found = self.rows(sql, **params)
         return found[0] if found else None
 
-    def batches(self, sql: str, size: int, /, **params: Any) -> Iterator[list[Any]]:
+    def batches(self, sql: str, rows: int, size: int, /, **params: Any) -> Iterator[list[Any]]:
         text, bound = self._bind(sql, params)
         self._inside_a_step()
         with self._ours(self._doing()):
@@ -82,11 +92,15 @@ class Session:
         try:
             with self._ours(self._doing()):
                 cursor.execute(text, bound)
+            # Begin with a few: until some are here nobody knows how wide they are.
+            count = min(rows, _FIRST_FETCH)
             while True:
                 with self._ours(self._doing()):
-                    found = cursor.fetchmany(size)
+                    found = cursor.fetchmany(count)
                 if not found:
                     return
+                widest = max(map(_width, found[:: max(1, len(found) // 8)]))
+                count = max(1, min(rows, count * 16, size // widest))
                 yield list(found)
         finally:
             with contextlib.suppress(Exception):
@@ -129,7 +143,7 @@ class Session:
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _bind(self, sql: str, params: dict[str, Any]) -> tuple[str, Any]:
-        text, order = _compiled(self.dialect.sa.name, self._placeholders, sql)
+        text, order = _compiled(self._placeholders, sql)
         if order is None:
             return text, params
         return text, tuple(params[name] for name in order)
@@ -156,9 +170,8 @@ class Session:
 
 
 @functools.lru_cache(maxsize=4096)
-def _compiled(_dialect: str, paramstyle: str, sql: str) -> tuple[str, tuple[str, ...] | None]:
+def _compiled(paramstyle: Style, sql: str) -> tuple[str, tuple[str, ...] | None]:
     """`sql` with `:name` in the driver's style, and the order of names for a positional style."""
-    style = {"pyformat": "pyformat", "format": "format", "qmark": "qmark"}[paramstyle]
-    compiled = sa.text(sql).compile(dialect=sa.engine.default.DefaultDialect(paramstyle=style))
+    compiled = sa.text(sql).compile(dialect=sa.engine.default.DefaultDialect(paramstyle=paramstyle))
     order = compiled.positiontup
     return str(compiled), None if order is None else tuple(order)

@@ -148,8 +148,8 @@ class Session(Protocol):
         """Execute and fetch the first row, or None."""
         ...
 
-    def batches(self, sql: str, size: int, /, **params: Any) -> Iterator[list[Any]]:
-        """Execute and fetch in lists of at most `size` rows, never holding all of them."""
+    def batches(self, sql: str, rows: int, size: int, /, **params: Any) -> Iterator[list[Any]]:
+        """Execute and fetch in lists of at most `rows` rows and about `size` bytes, never holding all of them."""
         ...
 
     def direct(self, sql: str, params: Any = None) -> int:
@@ -457,6 +457,8 @@ class Dialect(abc.ABC):
     def now(self) -> str:
         """SQL: seconds since the epoch by this server's clock, as a number with a fraction where the engine has it."""
 
+    # What CAST calls a 64-bit integer.
+    meta_integer: ClassVar[str] = "bigint"
     # SQL stored in `control.stamp` when the row is written, and whether a row found is the one written here.
     stamp: ClassVar[str] = "''"
     genuine: ClassVar[str] = "1"

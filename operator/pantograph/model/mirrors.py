@@ -31,6 +31,7 @@ class Mirror:
 
     name: `namespace/name`. id: a short hash of it, for names of temporary tables. columns: the key's first, in the
     order of `capture.key`; rows travel as `(present, *columns)`. where: SQL of the source or "".
+    fingerprint: of the source table as the plan saw it; a turn that finds another one throws its rows away.
     other_uniques: the destination has unique keys beside the one that rows are found by.
     references: the destination's foreign keys that leave this table; referenced_by: those that point at it.
     """
@@ -44,6 +45,7 @@ class Mirror:
     columns: tuple[Mapped, ...]
     where: str = ""
     other_uniques: bool = False
+    fingerprint: str = ""
     references: tuple[Reference, ...] = ()
     referenced_by: tuple[Reference, ...] = ()
 

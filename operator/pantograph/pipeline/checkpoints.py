@@ -1,0 +1,196 @@
+"""Checkpoints: how far a stream, or a Reflection that is apart from its stream, has got. They live in the destination.
+
+A checkpoint moves in the transaction that writes the rows. It moves by compare-and-set on its version, so of two
+reflectors that read the same position one finds that it came too late (`StaleCheckpoint`) and rolls back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from pantograph import errors
+from pantograph.dialects.base import Dialect, MetaTable, Session
+from pantograph.model.changes import Position
+
+TABLES: tuple[MetaTable, ...] = (
+    # state is the JSON of `State`. name is `stream/<name>` or `reflection/<namespace>/<name>`.
+    MetaTable(
+        "checkpoints",
+        (
+            ("owner", "name"),
+            ("name", "name"),
+            ("version", "bigint"),
+            ("epoch", "bigint"),
+            ("position", "text"),
+            ("state", "text"),
+            ("moved_at", "real"),
+        ),
+        ("owner", "name"),
+    ),
+    # Keys of Reflections that must be looked up again although no event says so. digest is of key_values, which is
+    # the JSON of the canonical values.
+    MetaTable(
+        "keys",
+        (
+            ("owner", "name"),
+            ("name", "name"),
+            ("digest", "name"),
+            ("key_values", "text"),
+            ("reason", "name"),
+            ("detail", "text"),
+            ("since", "real"),
+            ("attempts", "bigint"),
+            ("next_try", "real"),
+        ),
+        ("owner", "name", "digest"),
+    ),
+)
+
+
+@dataclass
+class Page:
+    """Where a window above `maxTransactionRows` stands: the target is fixed, the cursor is (phase, mirror, event)."""
+
+    target: str
+    phase: str  # "truncate" | "upsert" | "delete"
+    mirror: str
+    after: int = 0
+
+
+@dataclass
+class Sweep:
+    """Where a sweep stands. cursor: canonical key values as JSON can hold them (`keys.dump`); "" at the start.
+
+    virgin: the table was empty when this sweep began, so chunks may be plain inserts.
+    """
+
+    phase: str  # "copy" | "extras" | "held"
+    reason: str = "Snapshot"
+    cursor: str = ""
+    rows: int = 0
+    estimated: int = 0
+    virgin: bool = False
+    owned: int = 0
+    extras: int = 0
+    began_at: float = 0.0
+
+
+@dataclass
+class State:
+    """What a checkpoint knows beside its position.
+
+    nonces: (nonce, position) pairs, oldest first, each position taken before its nonce was committed. life: of the
+    source's server. table: identity of the destination table. shaping: a hash of all that decides what a row looks
+    like; another one means a sweep. in_step: a Reflection that moves with its stream has no position of its own.
+    """
+
+    incarnation: str = ""
+    life: str = ""
+    nonces: list[tuple[str, str]] = field(default_factory=list)
+    image: bool = True
+    image_at: float = 0.0
+    image_reason: str = ""
+    page: Page | None = None
+    sweep: Sweep | None = None
+    in_step: bool = False
+    complete: bool = False
+    table: str = ""
+    shaping: str = ""
+    resync_token: str = ""
+    destination: list[str] = field(default_factory=list)
+
+    def dump(self) -> str:
+        """JSON, without what has its default value: 200 checkpoints stay small."""
+        default = State()
+        values = {
+            name: value
+            for name, value in dataclasses.asdict(self).items()
+            if value != getattr(default, name)
+        }
+        return json.dumps(values, separators=(",", ":"))
+
+    @staticmethod
+    def parse(text: str) -> State:
+        """The state of `dump`; fields of a newer version that we do not know are left out."""
+        values: dict[str, Any] = json.loads(text or "{}")
+        known = {f.name for f in dataclasses.fields(State)}
+        values = {name: value for name, value in values.items() if name in known}
+        values["nonces"] = [tuple(pair) for pair in values.get("nonces", [])]
+        for name, kind in (("page", Page), ("sweep", Sweep)):
+            if values.get(name):
+                fields = {f.name for f in dataclasses.fields(kind)}
+                values[name] = kind(**{k: v for k, v in values[name].items() if k in fields})
+        return State(**values)
+
+
+@dataclass
+class Checkpoint:
+    """One row. version 0: it is not in the destination yet."""
+
+    owner: str
+    name: str
+    version: int = 0
+    epoch: int = 0
+    position: Position = Position("")
+    state: State = field(default_factory=State)
+
+
+def load(session: Session, dialect: Dialect, owner: str) -> dict[str, Checkpoint]:
+    """All checkpoints of an owner, by name."""
+    found = session.rows(
+        f"select name, version, epoch, position, state from {dialect.ours('checkpoints')} where owner = :owner",
+        owner=owner,
+    )
+    return {
+        name: Checkpoint(owner, name, int(version), int(epoch), Position(position), State.parse(state))
+        for name, version, epoch, position, state in found
+    }
+
+
+def move(session: Session, dialect: Dialect, checkpoint: Checkpoint, position: Position, state: State) -> Checkpoint:
+    """Write a checkpoint by compare-and-set; the one that is there then. Takes its row's lock until the commit.
+
+    Raises `StaleCheckpoint` when another reflector moved it, or holds a higher epoch.
+    """
+    moved = dataclasses.replace(checkpoint, version=checkpoint.version + 1, position=position, state=state)
+    values = {
+        "owner": moved.owner,
+        "name": moved.name,
+        "version": moved.version,
+        "epoch": moved.epoch,
+        "position": position,
+        "state": state.dump(),
+        "at": time.time(),
+    }
+    table = dialect.ours("checkpoints")
+    if checkpoint.version == 0:
+        try:
+            session.run(
+                f"insert into {table} (owner, name, version, epoch, position, state, moved_at) "
+                "values (:owner, :name, :version, :epoch, :position, :state, :at)",
+                **values,
+            )
+        except errors.Rejected as error:
+            if error.kind != "unique":
+                raise
+            raise errors.StaleCheckpoint(f"another reflector made the checkpoint {moved.name} first") from error
+        return moved
+    touched = session.run(
+        f"update {table} set version = :version, epoch = :epoch, position = :position, state = :state, moved_at = :at "
+        "where owner = :owner and name = :name and version = :before and epoch <= :epoch",
+        before=checkpoint.version,
+        **values,
+    )
+    if touched != 1:
+        raise errors.StaleCheckpoint(f"another reflector moved the checkpoint {moved.name}; reading again from there")
+    return moved
+
+
+def forget(session: Session, dialect: Dialect, owner: str, name: str) -> None:
+    """Delete a checkpoint and the keys noted under its name."""
+    session.run(f"delete from {dialect.ours('checkpoints')} where owner = :owner and name = :name", owner=owner, name=name)
+    session.run(f"delete from {dialect.ours('keys')} where owner = :owner and name = :name", owner=owner, name=name)

@@ -1,0 +1,167 @@
+"""The fence: does a checkpoint still mean something in the source that is there now?
+
+Once a minute and at every connect a nonce is written into the source, durably; the checkpoint notes it together with a
+position that was taken *before* the nonce was committed. A source that still holds the nonce therefore holds everything
+up to that position, whatever it lost behind it (a crash with `synchronous_commit = off`, a failover to a replica that
+was behind). So going back to the newest nonce that both sides know, and reading again, loses nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pantograph import errors
+from pantograph.dialects.base import Dialect, Session
+from pantograph.model.changes import Control, Position
+from pantograph.pipeline.checkpoints import State
+
+KEPT_NONCES = 10
+FORMAT = 1
+"""Version of our tables in a source; the one before is still read."""
+
+
+@dataclass(frozen=True, slots=True)
+class InStep:
+    """Go on from where the checkpoint stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Go back to `position`, read again, and verify behind it."""
+
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The source cannot tell what happened since; `reason` is a sentence."""
+
+    reason: str
+
+
+Verdict = InStep | Moved | Lost
+
+
+def judge(state: State, control: Control | None, life: str, *, issued: bool, covered: bool) -> Verdict:
+    """What the source's control row and the server's life say about a checkpoint (DESIGN "The fence")."""
+    if control is None:
+        return Lost("the source holds no control row of ours")
+    if not control.genuine:
+        return Lost("the source was made from a logical copy of another database")
+    if state.incarnation and state.incarnation != control.incarnation:
+        return Lost("capture in the source has begun a new life since (its lease ended, or it was installed again)")
+    if not covered:
+        return Lost("events that were not read yet went beyond retention")
+    known = [position for nonce, position in state.nonces if nonce in control.nonces]
+    newest_is_there = bool(state.nonces) and state.nonces[-1][0] in control.nonces
+    if (state.life in ("", life)) and issued and (newest_is_there or not state.nonces):
+        return InStep()
+    if known:
+        return Moved(Position(known[-1]))
+    if not state.nonces and issued:
+        return InStep()
+    return Lost("the source holds none of the nonces that were written into it: it went back in time, or is another one")
+
+
+def found(session: Session, dialect: Dialect, owner: str, lease: float, *, adopt: bool) -> Control:
+    """Make sure that the source has a control row and that it is ours; the row as it is then.
+
+    Raises `CaptureOwned` when it is another owner's and `adopt` is not given. Adopting raises the epoch, so that
+    whoever held it before stops.
+    """
+    table = dialect.ours("control")
+    row = dialect.control(session)
+    if row is None:
+        session.run(
+            f"insert into {table} (id, format, incarnation, owner, epoch, nonces, nonce_at, stamp) "
+            f"values (1, :format, :incarnation, :owner, 1, '[]', 0, {dialect.stamp})",
+            format=FORMAT, incarnation=str(uuid.uuid4()), owner=owner,
+        )  # fmt: skip
+        session.run(f"insert into {dialect.ours('lease')} (id, until) values (1, {_later(dialect)})", lease=int(lease))
+    elif row.owner != owner:
+        if not adopt:
+            raise errors.CaptureOwned(
+                f"capture in {dialect.address.label} belongs to {row.owner!r}, not to {owner!r}; "
+                "stop that one and adopt its capture, or use another captureSchema"
+            )
+        session.run(
+            f"update {table} set owner = :owner, epoch = epoch + 1, stamp = {dialect.stamp} where id = 1", owner=owner
+        )
+    after = dialect.control(session)
+    assert after is not None
+    return after
+
+
+def check(control: Control | None, owner: str, epoch: int, incarnation: str) -> Control:
+    """What every window asks of the control row in its own snapshot.
+
+    Raises `CaptureOwned` when another has adopted it, `PositionLost` when it is another life.
+    """
+    if control is None:
+        raise errors.PositionLost("the source holds no control row of ours any more")
+    if control.owner != owner or control.epoch > epoch:
+        raise errors.CaptureOwned(f"capture was adopted by {control.owner!r} (epoch {control.epoch}); this one stops")
+    if control.incarnation != incarnation:
+        raise errors.PositionLost("capture in the source has begun a new life")
+    return control
+
+
+def advance(session: Session, dialect: Dialect, owner: str, lease: float, registrations: Mapping[str, tuple[str, str]]) -> tuple[str, Control]:
+    """One durable transaction: a new nonce, the lease renewed, what is still needed registered.
+
+    registrations: Reflection name to (capture id, oldest position it might go back to). Returns the nonce and the
+    control row. An expired lease begins another incarnation: events were not noted while it was over.
+    """
+    nonce = uuid.uuid4().hex[:16]
+    control_table, lease_table = dialect.ours("control"), dialect.ours("lease")
+    session.begin()
+    dialect.write_durably(session)
+    before = dialect.control(session)
+    if before is None:
+        raise errors.PositionLost("the source holds no control row of ours any more")
+    if before.owner != owner:
+        raise errors.CaptureOwned(f"capture was adopted by {before.owner!r}; this one stops")
+    incarnation = before.incarnation if before.lease > 0 else str(uuid.uuid4())
+    nonces = [*before.nonces, nonce][-KEPT_NONCES:]
+    session.run(
+        f"update {control_table} set nonces = :nonces, nonce_at = {dialect.now()}, incarnation = :incarnation, "
+        f"stamp = {dialect.stamp} where id = 1",
+        nonces=json.dumps(nonces), incarnation=incarnation,
+    )  # fmt: skip
+    session.run(f"update {lease_table} set until = {_later(dialect)} where id = 1", lease=int(lease))
+    for name, (capture, position) in registrations.items():
+        register(session, dialect, owner, name, capture, position)
+    after = dialect.control(session)
+    session.commit()
+    assert after is not None
+    return nonce, after
+
+
+def register(session: Session, dialect: Dialect, owner: str, name: str, capture: str, position: str) -> None:
+    """Say in the source that a Reflection still needs every event beyond `position`."""
+    table = dialect.ours("registrations")
+    touched = session.run(
+        f"update {table} set capture = :capture, position = :position, seen_at = :at where owner = :owner and name = :name",
+        owner=owner, name=name, capture=capture, position=position, at=time.time(),
+    )  # fmt: skip
+    if not touched:
+        session.run(
+            f"insert into {table} (owner, name, capture, position, seen_at) values (:owner, :name, :capture, :position, :at)",
+            owner=owner, name=name, capture=capture, position=position, at=time.time(),
+        )  # fmt: skip
+
+
+def unregister(session: Session, dialect: Dialect, owner: str, name: str) -> None:
+    """A Reflection was deleted: nobody needs events for it any more."""
+    session.run(
+        f"delete from {dialect.ours('registrations')} where owner = :owner and name = :name", owner=owner, name=name
+    )
+
+
+def _later(dialect: Dialect) -> str:
+    # The lease is whole seconds: triggers compare it on every statement, and integers compare fastest.
+    return f"cast({dialect.now()} as {dialect.meta_integer}) + :lease"
