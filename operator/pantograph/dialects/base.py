@@ -174,8 +174,9 @@ def verbatim(sql: str) -> str:
 class Staged:
     """Rows at the destination, ready to be applied.
 
-    source: something that FROM takes, with columns `present` and the mirror's destination columns. literal: `source`
-    holds values, so the statement goes to the driver as it is.
+    source: something that FROM takes, under the alias `s` (`"stage_x" as s`, `(values …) as s (…)`), with columns
+    `present` and the mirror's destination columns. literal: `source` holds values, so a statement with it goes to the
+    driver as it is (`Session.direct`).
     """
 
     source: str

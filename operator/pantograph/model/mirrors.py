@@ -26,6 +26,21 @@ class Mapped:
 
 
 @dataclass(frozen=True, slots=True)
+class CascadedChild:
+    """A table whose rows a delete takes or changes, by way of the foreign keys of `path` (nearest first).
+
+    owner and name say which Reflection writes it, "" when none does; key and key_types are its key's destination
+    columns.
+    """
+
+    path: tuple[Reference, ...]
+    owner: str = ""
+    name: str = ""
+    key: tuple[str, ...] = ()
+    key_types: tuple[LogicalType, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Mirror:
     """One Reflection, ready to move rows.
 
@@ -48,6 +63,8 @@ class Mirror:
     fingerprint: str = ""
     references: tuple[Reference, ...] = ()
     referenced_by: tuple[Reference, ...] = ()
+    cascades: tuple[CascadedChild, ...] = ()
+    accepts_cascades: bool = False
 
     @property
     def key(self) -> tuple[Mapped, ...]:

@@ -1,0 +1,468 @@
+"""One turn: read a window of the source in one snapshot, write it in one transaction of the destination.
+
+Everything that the snapshot sees and the checkpoint does not is in it, for all tables of the stream, so the destination
+is an image of the source at one moment (promise 3). The checkpoint moves in the same transaction (promise 5), by
+compare-and-set (promise 6). A window above `maxTransactionRows` goes in pages; see `page`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pantograph import errors
+from pantograph.database.sessions import Session
+from pantograph.dialects.base import Dialect, Staged, WindowReader
+from pantograph.model.changes import Control, Position, Window
+from pantograph.model.mirrors import Mirror
+from pantograph.pipeline import checkpoints, fence, keys, steps, writer
+from pantograph.pipeline.checkpoints import Checkpoint, State
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much at once. rows and size (bytes) are of a batch; transaction_rows of a destination transaction."""
+
+    rows: int = 50_000
+    size: int = 16 << 20
+    transaction_rows: int = 500_000
+
+
+@dataclass
+class Route:
+    """The two ends of a stream: sessions, dialects, and whose they are. Used by one thread.
+
+    side: the source's session outside the snapshot. It is shared by all streams of a source; `side_lock` guards it.
+    """
+
+    owner: str
+    epoch: int
+    incarnation: str
+    life: str
+    source: Dialect
+    target: Dialect
+    reader: Session
+    writer: Session
+    side: Session
+    side_lock: contextlib.AbstractContextManager[Any]
+    windows: WindowReader
+    limits: Limits
+    clock: Callable[[], float] = time.time
+
+
+@dataclass
+class Group:
+    """A checkpoint and the Reflections that it speaks for: a stream, or one Reflection that is apart from it."""
+
+    checkpoint: Checkpoint
+    mirrors: list[Mirror]
+    # Where reading has got to; ahead of the checkpoint when windows were empty, for those write nothing.
+    read: Position = Position("")
+
+    def __post_init__(self) -> None:
+        self.read = self.read or self.checkpoint.position
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a turn did to one destination table."""
+
+    upserted: int = 0
+    deleted: int = 0
+    events: int = 0
+    parked: int = 0
+
+
+@dataclass
+class Outcome:
+    """What happened. kind: "empty", "applied" or "page". seconds: by phase (read, write, commit).
+
+    oldest: age in seconds of the oldest event that was in the window when it was read, by the source's clock.
+    """
+
+    kind: str
+    written: dict[str, Written] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    oldest: float = 0.0
+    until: Position = Position("")
+    more: bool = False
+
+
+class MirrorFailed(errors.PantographError):
+    """One Reflection could not be written; its neighbours can. `error` is why, `name` whose."""
+
+    def __init__(self, name: str, error: errors.PantographError) -> None:
+        super().__init__(str(error), reason=error.reason)
+        self.name, self.error = name, error
+
+
+@contextlib.contextmanager
+def snapshot(route: Route, floors: Sequence[Position]) -> Iterator[tuple[Position, Control]]:
+    """One snapshot of the source, ended whatever happens. Yields how far it sees, and the control row as it shows it."""
+    reader = route.reader
+    try:
+        with reader.step(steps.OPEN_SNAPSHOT):
+            until = route.windows.open(reader, floors)
+        with reader.step(steps.READ_CONTROL):
+            control = fence.check(route.source.control(reader), route.owner, route.epoch, route.incarnation)
+        yield until, control
+    finally:
+        reader.rollback()
+
+
+def take(route: Route, stream: Group, joiners: Sequence[Group] = (), due: dict[str, list[keys.Noted]] | None = None) -> Outcome:
+    """One turn of a stream, and of those that join it if all fits one transaction.
+
+    due: keys to look up although no event says so, by Reflection. Raises `StaleCheckpoint`, `CaptureOwned`,
+    `PositionLost`, `CaptureDrift`, `MirrorFailed`, or what a database said; nothing is written then.
+    """
+    if stream.checkpoint.state.page is not None:
+        return page(route, stream)
+    due = due or {}
+    began = time.perf_counter()
+    groups = [stream, *joiners]
+    with snapshot(route, [group.read for group in groups]) as (until, _):
+        pending = _pending(route, groups, until)
+        events = sum(found.events for found, _ in pending.values())
+        oldest = max((age for _, age in pending.values()), default=0.0)
+        if joiners and events > route.limits.transaction_rows:
+            return Outcome("empty", more=True)
+        if events > route.limits.transaction_rows:
+            route.reader.rollback()
+            return _begin_pages(route, stream, until, pending)
+        if not pending and not any(due.values()) and not joiners:
+            stream.read = until
+            return Outcome("empty", until=until)
+        work, read_seconds = _staged(route, groups, until, pending, due, began)
+    return _write(route, stream, joiners, until, work, due, oldest, read_seconds)
+
+
+Work = dict[str, writer.Job]
+
+
+def _pending(route: Route, groups: Sequence[Group], until: Position) -> dict[str, tuple[Any, float]]:
+    """What the windows hold: by Reflection, because two may share a capture and not a position."""
+    result: dict[str, tuple[Any, float]] = {}
+    with route.reader.step(steps.COUNT_EVENTS):
+        for group in groups:
+            since = {mirror.capture.id: group.read for mirror in group.mirrors}
+            if not since:
+                continue
+            found = route.windows.pending(route.reader, since, until, route.limits.transaction_rows + 1)
+            for mirror in group.mirrors:
+                if mirror.capture.id in found:
+                    result[mirror.name] = found[mirror.capture.id]
+    return result
+
+
+def _staged(
+    route: Route,
+    groups: Sequence[Group],
+    until: Position,
+    pending: dict[str, tuple[Any, float]],
+    due: dict[str, list[keys.Noted]],
+    began: float,
+) -> tuple[Work, float]:
+    """Read the rows of the window and put them beside the destination's tables. No lock is taken there yet."""
+    work: Work = {}
+    with route.writer.step(steps.BEGIN):
+        route.writer.begin()
+    try:
+        with route.reader.step(steps.STAGE_ROWS), route.writer.step(steps.STAGE_ROWS):
+            for group in groups:
+                for mirror in group.mirrors:
+                    noted = due.get(mirror.name, [])
+                    if mirror.name not in pending and not noted:
+                        continue
+                    found = pending[mirror.name][0] if mirror.name in pending else None
+                    sql, params = (
+                        route.windows.keys(mirror.capture, Window(group.read, until)) if found else ("", {})
+                    )
+                    if noted:
+                        given, values = route.source.given_keys(route.reader, mirror, [n.key for n in noted])
+                        sql, params = (f"{sql} union {given}" if sql else given), {**params, **values}
+                    staged = stage(route, mirror, route.source.changes(mirror, sql), params)
+                    work[mirror.name] = writer.Job(
+                        mirror, staged, bool(found and found.truncated), found.events if found else 0
+                    )
+        check_shapes(route, [job.mirror for job in work.values()])
+        with route.reader.step(steps.CLOSE_SNAPSHOT):
+            route.reader.commit()
+    except BaseException:
+        route.writer.rollback()
+        raise
+    return work, time.perf_counter() - began
+
+
+def stage(route: Route, mirror: Mirror, sql: str, params: dict[str, Any], *, direct: bool = False) -> Staged:
+    """Rows of a SELECT at the source into a stage at the destination, by the fastest way there is."""
+    piped = route.source.pipe(route.reader, sql, params, mirror, route.target, route.writer, direct=direct)
+    if piped is not None:
+        return piped
+    batches = rows(route, mirror, sql, params)
+    if direct:
+        return Staged("", route.target.insert(route.writer, mirror, batches))
+    return route.target.stage(route.writer, mirror, batches)
+
+
+def rows(route: Route, mirror: Mirror, sql: str, params: dict[str, Any]) -> Iterator[list[Any]]:
+    """Batches of `(present, *columns)` in canonical values."""
+    decoders = [(i + 1, route.source.decode(column.source_type)) for i, column in enumerate(mirror.columns)]
+    needed = [(i, decoder) for i, decoder in decoders if decoder is not None]
+    for batch in route.reader.batches(sql, route.limits.rows, route.limits.size, **params):
+        if not needed:
+            yield batch
+            continue
+        decoded = []
+        for row in batch:
+            values = list(row)
+            for i, decoder in needed:
+                if values[i] is not None:
+                    values[i] = decoder(values[i])
+            decoded.append(tuple(values))
+        yield decoded
+
+
+def check_shapes(route: Route, mirrors: Sequence[Mirror]) -> None:
+    """Were the rows read from the tables that the plan saw? Asked while the snapshot still holds their locks.
+
+    Where a snapshot's catalog may be older than its rows, another session is asked. Raises `CaptureDrift`.
+    """
+    tables = list({mirror.source for mirror in mirrors})
+    if not tables:
+        return
+    if route.source.features.catalog_in_snapshot:
+        with route.side_lock, route.side.step(steps.CHECK_SHAPE):
+            found = route.source.fingerprints(route.side, tables)
+    else:
+        with route.reader.step(steps.CHECK_SHAPE):
+            found = route.source.fingerprints(route.reader, tables)
+    for mirror in mirrors:
+        if found.get(mirror.source) != mirror.fingerprint:
+            raise errors.CaptureDrift(f"{'.'.join(filter(None, mirror.source))} changed while it was read; planning again")
+
+
+def _write(
+    route: Route,
+    stream: Group,
+    joiners: Sequence[Group],
+    until: Position,
+    work: Work,
+    due: dict[str, list[keys.Noted]],
+    oldest: float,
+    read_seconds: float,
+) -> Outcome:
+    began = time.perf_counter()
+    session, target = route.writer, route.target
+    try:
+        state = imaged(stream.checkpoint.state, route.clock())
+        with session.step(steps.MOVE_CHECKPOINT):
+            moved = checkpoints.move(session, target, with_epoch(stream.checkpoint, route), until, state)
+            joined = [
+                checkpoints.move(
+                    session,
+                    target,
+                    with_epoch(joiner.checkpoint, route),
+                    Position(""),
+                    dataclasses.replace(joiner.checkpoint.state, in_step=True),
+                )
+                for joiner in joiners
+            ]
+        if any(due.values()):
+            with session.step(steps.NOTE_KEYS):
+                for name, noted in due.items():
+                    keys.settle(session, target, route.owner, name, [n.digest for n in noted])
+        written = writer.apply(session, target, route.owner, list(work.values()))
+        applied = time.perf_counter()
+        with session.step(steps.COMMIT):
+            session.commit()
+    except BaseException:
+        session.rollback()
+        raise
+    # Only now: what failed above left both as they were.
+    stream.checkpoint, stream.read = moved, until
+    for joiner, checkpoint in zip(joiners, joined, strict=True):
+        joiner.checkpoint, joiner.read = checkpoint, until
+    return Outcome(
+        "applied",
+        {name: Written(c.upserted, c.deleted, work[name].events, c.parked) for name, c in written.items()},
+        {"read": read_seconds, "write": applied - began, "commit": time.perf_counter() - applied},
+        oldest,
+        until,
+    )
+
+
+def imaged(state: State, now: float) -> State:
+    """The state after a window that was one transaction: an image of the source again."""
+    return dataclasses.replace(state, image=True, image_reason="", image_at=now)
+
+
+def with_epoch(checkpoint: Checkpoint, route: Route) -> Checkpoint:
+    """The checkpoint as this owner's epoch would write it."""
+    return dataclasses.replace(checkpoint, epoch=route.epoch)
+
+
+def touch(route: Route, group: Group, change: Callable[[State], State]) -> None:
+    """Write a change of a checkpoint's state by itself (nonces once a minute, a sweep's phase); no rows move."""
+    session = route.writer
+    try:
+        with session.step(steps.BEGIN):
+            session.begin()
+        with session.step(steps.MOVE_CHECKPOINT):
+            position = group.read if not group.checkpoint.state.in_step else group.checkpoint.position
+            if group.checkpoint.state.page is not None:
+                position = group.checkpoint.position
+            moved = checkpoints.move(
+                session, route.target, with_epoch(group.checkpoint, route), position, change(group.checkpoint.state)
+            )
+        with session.step(steps.COMMIT):
+            session.commit()
+    except BaseException:
+        session.rollback()
+        raise
+    group.checkpoint = moved
+
+
+# -- windows above maxTransactionRows ------------------------------------------------------------------------------
+
+
+def _begin_pages(route: Route, stream: Group, until: Position, pending: dict[str, tuple[Any, float]]) -> Outcome:
+    first = writer.parents_first(stream.mirrors)[0]
+    phase = "truncate" if any(found.truncated for found, _ in pending.values()) else "upsert"
+    reason = f"a window of more than {route.limits.transaction_rows} events goes in pages"
+    target = checkpoints.Page(until, phase, first.name)
+    touch(
+        route,
+        stream,
+        lambda state: dataclasses.replace(state, page=target, image=False, image_reason=reason),
+    )
+    return Outcome("page", more=True, oldest=max(age for _, age in pending.values()))
+
+
+def page(route: Route, stream: Group) -> Outcome:
+    """One page of a large window under its fixed target: all upserts parents first, then all deletes.
+
+    The cursor (phase, table, event) is in the checkpoint, so that a crash repeats one page at most. Rows are looked up
+    as they are now, which may be newer than the target; the image is back after the first later window that was one
+    transaction.
+    """
+    at = stream.checkpoint.state.page
+    assert at is not None
+    began = time.perf_counter()
+    window = Window(stream.checkpoint.position, Position(at.target))
+    ordered = writer.parents_first(stream.mirrors)
+    if at.phase == "delete":
+        ordered.reverse()
+    # A Reflection that left the stream since is not there any more: the page goes on with the first that is.
+    index = next((i for i, mirror in enumerate(ordered) if mirror.name == at.mirror), 0)
+    mirror = ordered[index]
+    if at.phase == "truncate":
+        return _truncate_page(route, stream, window, at, ordered)
+    with snapshot(route, [window.since]):
+        with route.reader.step(steps.COUNT_EVENTS):
+            end = route.windows.page_end(route.reader, mirror.capture, window, at.after, route.limits.rows * 2)
+        if end is None:
+            route.reader.rollback()
+            return _next_page(route, stream, at, ordered, index)
+        with route.writer.step(steps.BEGIN):
+            route.writer.begin()
+        try:
+            with route.reader.step(steps.STAGE_ROWS), route.writer.step(steps.STAGE_ROWS):
+                sql, params = route.windows.keys(
+                    mirror.capture, window, after=at.after, limit=route.limits.rows * 2
+                )
+                staged = stage(route, mirror, route.source.changes(mirror, sql), params)
+            check_shapes(route, [mirror])
+            with route.reader.step(steps.CLOSE_SNAPSHOT):
+                route.reader.commit()
+        except BaseException:
+            route.writer.rollback()
+            raise
+    read_seconds = time.perf_counter() - began
+    session = route.writer
+    try:
+        state = dataclasses.replace(stream.checkpoint.state, page=dataclasses.replace(at, after=end))
+        with session.step(steps.MOVE_CHECKPOINT):
+            moved = checkpoints.move(
+                session, route.target, with_epoch(stream.checkpoint, route), window.since, state
+            )
+        written = writer.apply(
+            session, route.target, route.owner, [writer.Job(mirror, staged, False, 0)], only=at.phase
+        )
+        with session.step(steps.COMMIT):
+            session.commit()
+    except BaseException:
+        session.rollback()
+        raise
+    stream.checkpoint = moved
+    counts = written[mirror.name]
+    return Outcome(
+        "page",
+        {mirror.name: Written(counts.upserted, counts.deleted, 0, counts.parked)},
+        {"read": read_seconds, "write": time.perf_counter() - began - read_seconds},
+        more=True,
+    )
+
+
+def _truncate_page(
+    route: Route, stream: Group, window: Window, at: checkpoints.Page, ordered: list[Mirror]
+) -> Outcome:
+    """All rows of the tables that were truncated go first, in one transaction; what came after is upserted next."""
+    with snapshot(route, [window.since]), route.reader.step(steps.COUNT_EVENTS):
+        since = {mirror.capture.id: window.since for mirror in ordered}
+        found = route.windows.pending(route.reader, since, window.until, route.limits.transaction_rows + 1)
+    session = route.writer
+    try:
+        with session.step(steps.BEGIN):
+            session.begin()
+        state = dataclasses.replace(stream.checkpoint.state, page=checkpoints.Page(at.target, "upsert", ordered[0].name))
+        with session.step(steps.MOVE_CHECKPOINT):
+            moved = checkpoints.move(session, route.target, with_epoch(stream.checkpoint, route), window.since, state)
+        with session.step(steps.DELETE):
+            for mirror in reversed(ordered):
+                if mirror.capture.id in found and found[mirror.capture.id][0].truncated:
+                    writer.empty(session, route.target, mirror)
+        with session.step(steps.COMMIT):
+            session.commit()
+    except BaseException:
+        session.rollback()
+        raise
+    stream.checkpoint = moved
+    return Outcome("page", more=True)
+
+
+def _next_page(
+    route: Route, stream: Group, at: checkpoints.Page, ordered: list[Mirror], index: int
+) -> Outcome:
+    """Nothing is left of this table in this phase: the next table, the next phase, or the target is reached."""
+    following: checkpoints.Page | None
+    if index + 1 < len(ordered):
+        following = checkpoints.Page(at.target, at.phase, ordered[index + 1].name)
+    elif at.phase == "upsert":
+        following = checkpoints.Page(at.target, "delete", ordered[-1].name)
+    else:
+        following = None
+        stream.read = Position(at.target)
+    if following is None:
+        session = route.writer
+        try:
+            with session.step(steps.BEGIN):
+                session.begin()
+            with session.step(steps.MOVE_CHECKPOINT):
+                state = dataclasses.replace(stream.checkpoint.state, page=None)
+                moved = checkpoints.move(
+                    session, route.target, with_epoch(stream.checkpoint, route), Position(at.target), state
+                )
+            with session.step(steps.COMMIT):
+                session.commit()
+        except BaseException:
+            session.rollback()
+            raise
+        stream.checkpoint = moved
+        return Outcome("applied", until=Position(at.target), more=True)
+    touch(route, stream, lambda state: dataclasses.replace(state, page=following))
+    return Outcome("page", more=True)
