@@ -21,8 +21,8 @@ from tests.servers import grants, processes
 MARK = "pantograph_disposable"
 """A server that has no database of this name is not ours: the tests drop databases and roles."""
 
-ROLES = ("app", "source", "destination")
-"""The application, and Pantograph at a source and at a destination."""
+SIDES = {"source": ("source",), "destination": ("destination",), "both": ("source", "destination")}
+"""Pantograph's roles, and the blocks of the grants page that each gets."""
 
 
 class NotDisposable(Exception):
@@ -34,7 +34,8 @@ class TestDatabase(abc.ABC):
 
     Connections are raw DBAPI ones in autocommit, closed with the database. Roles are `app` (owns the tables, has no
     right on anything of ours), `source` and `destination` (Pantograph's, with exactly the grants of the reference page,
-    one role for each side so that neither leans on the other's), and `superuser`.
+    one role for each side so that neither leans on the other's), `both` (for a mirror within one database), and
+    `superuser`.
     """
 
     __test__ = False  # a name that pytest would collect
@@ -53,11 +54,15 @@ class TestDatabase(abc.ABC):
     def url(self, role: str = "source") -> dict[str, Any]:
         """host, port, database, username and password; for a file: path."""
 
+    def grant(self, block: str, role: str = "source") -> None:
+        """Give `role` an optional block of the grants page, as in `grant("process")`."""
+        raise NotImplementedError(f"{self.dialect} has no grants")
+
     @abc.abstractmethod
     def _drop(self) -> None: ...
 
     def connect(self, role: str) -> Any:
-        """A connection as `app`, `source`, `destination` or `superuser`."""
+        """A connection as `app`, `source`, `destination`, `both` or `superuser`."""
         connection = self._connect(role)
         self._open.append(connection)
         return connection
@@ -178,7 +183,7 @@ class Server(abc.ABC):
 
     @abc.abstractmethod
     def make_database(self, name: str) -> TestDatabase:
-        """A fresh database of this name, with its three roles."""
+        """A fresh database of this name, with its roles."""
 
     # What does not.
 
@@ -284,4 +289,4 @@ def roles_of(name: str, limit: int) -> dict[str, tuple[str, str]]:
     """Account name and password of each role; account names are of the server, so the database's name is in them."""
     short = hashlib.sha256(name.encode()).hexdigest()[:8]
     head = "".join(c if c.isalnum() and c.isascii() else "_" for c in name)[: limit - 24]
-    return {role: (f"{head}_{short}_{role}", secrets.token_urlsafe(12)) for role in ROLES}
+    return {role: (f"{head}_{short}_{role}", secrets.token_urlsafe(12)) for role in ("app", *SIDES)}

@@ -13,7 +13,7 @@ import pymysql
 import pymysql.connections
 
 from tests.servers import processes
-from tests.servers.base import MARK, Server, TestDatabase, roles_of
+from tests.servers.base import MARK, SIDES, Server, TestDatabase, roles_of
 
 
 @functools.cache
@@ -49,10 +49,16 @@ class MariaDBDatabase(TestDatabase):
             cursor.execute(f"create database {_quoted(name)} character set utf8mb4")
             cursor.execute(f"create user '{app}'@'%' identified by '{password}'")
             cursor.execute(f"grant all on `{_pattern(name)}`.* to '{app}'@'%'")
-        for side in ("source", "destination"):
-            role, password = self.roles[side]
-            names = {"database": _pattern(name), "app": app, "role": role, "password": password}
-            server._grant(f"mariadb {side}", names)
+        for role, blocks in SIDES.items():
+            for block in ("role", *blocks):
+                self.grant(block, role)
+
+    def grant(self, block: str, role: str = "source") -> None:
+        """Give `role` a block of the grants page."""
+        username, password = self.roles[role]
+        app, _ = self.roles["app"]
+        names = {"database": _pattern(self.name), "app": app, "role": username, "password": password}
+        self.server._grant(f"{self.dialect} {block}", names)
 
     def _connect(self, role: str) -> Any:
         at = self.url(role)
@@ -72,7 +78,7 @@ class MariaDBDatabase(TestDatabase):
         with self.server._as_superuser() as cursor:
             for database in (self.name, self.ours):
                 cursor.execute(f"drop database if exists {_quoted(database)}")
-            for role in ("source", "destination", "app"):
+            for role in (*SIDES, "app"):
                 cursor.execute(f"drop user if exists '{self.roles[role][0]}'@'%'")
 
 
@@ -148,7 +154,7 @@ class MariaDB(Server):
             return bool(cursor.fetchone()[0])
 
     def make_database(self, name: str) -> MariaDBDatabase:
-        """A fresh database of this name, with its three roles."""
+        """A fresh database of this name, with its roles."""
         self.refuse_unless_disposable()
         return MariaDBDatabase(self, name)
 

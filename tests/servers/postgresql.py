@@ -12,7 +12,7 @@ import psycopg2
 import psycopg2.extensions
 
 from tests.servers import processes
-from tests.servers.base import MARK, Server, TestDatabase, roles_of
+from tests.servers.base import MARK, SIDES, Server, TestDatabase, roles_of
 
 
 @functools.cache
@@ -44,16 +44,21 @@ class PostgreSQLDatabase(TestDatabase):
             cursor.execute(f"create database {_quoted(name)} owner {_quoted(app)} template template0")
             # So that what the grants page leaves out is missing here too.
             cursor.execute(f"revoke all on database {_quoted(name)} from public")
-        for side in ("source", "destination"):
-            role, password = self.roles[side]
-            names = {
-                "database": _quoted(name),
-                "app": _quoted(app),
-                "role": _quoted(role),
-                "schema": _quoted(self.schema),
-                "password": password,
-            }
-            server._grant(f"postgresql {side}", names, name)
+        for role, blocks in SIDES.items():
+            for block in ("role", *blocks):
+                self.grant(block, role)
+
+    def grant(self, block: str, role: str = "source") -> None:
+        """Give `role` a block of the grants page."""
+        username, password = self.roles[role]
+        names = {
+            "database": _quoted(self.name),
+            "app": _quoted(self.roles["app"][0]),
+            "role": _quoted(username),
+            "schema": _quoted(self.schema),
+            "password": password,
+        }
+        self.server._grant(f"{self.dialect} {block}", names, self.name)
 
     def _connect(self, role: str) -> Any:
         at = self.url(role)
@@ -72,7 +77,7 @@ class PostgreSQLDatabase(TestDatabase):
     def _drop(self) -> None:
         with self.server._as_superuser() as cursor:
             cursor.execute(f"drop database if exists {_quoted(self.name)} with (force)")
-            for role in ("source", "destination", "app"):
+            for role in (*SIDES, "app"):
                 cursor.execute(f"drop role if exists {_quoted(self.roles[role][0])}")
 
 
@@ -155,7 +160,7 @@ class PostgreSQL(Server):
             return bool(cursor.fetchone()[0])
 
     def make_database(self, name: str) -> PostgreSQLDatabase:
-        """A fresh database of this name, with its three roles."""
+        """A fresh database of this name, with its roles."""
         self.refuse_unless_disposable()
         return PostgreSQLDatabase(self, name)
 
