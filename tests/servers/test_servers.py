@@ -17,7 +17,7 @@ import pytest
 from tests.servers import MariaDB, PostgreSQL, base, grants
 
 ROOT = pathlib.Path(__file__).parents[2]
-AWKWARD = '50% of "it" isn\'t `select`; 𝄞'
+AWKWARD = '50% of "it" isn\'t `select`; é'
 
 
 def run(connection, *statements):
@@ -31,7 +31,8 @@ CAPTURE_POSTGRESQL = (
     "create schema pantograph",
     "create table pantograph.events (id bigserial primary key, k int)",
     "create function pantograph.capture() returns trigger language plpgsql security definer"
-    " set search_path = pg_catalog as $$ begin insert into pantograph.events (k) select id from changed; return null; end $$",
+    " set search_path = pg_catalog"
+    " as $$ begin insert into pantograph.events (k) select id from changed; return null; end $$",
     "revoke all on function pantograph.capture() from public",
     "create trigger pantograph after insert on orders referencing new table as changed"
     " for each statement execute function pantograph.capture()",
