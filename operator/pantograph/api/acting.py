@@ -1,0 +1,106 @@
+"""What the kinds already say but nothing carries out yet. It is refused by name: a field is never ignored.
+
+Whoever makes a field act deletes its line from `NOT_ACTING`; nothing else here needs to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pantograph import errors
+from pantograph.api.base import Model, Resource
+from pantograph.api.manifests import Manifests
+
+
+@dataclass(frozen=True, slots=True)
+class NotActing:
+    """A field that does not act with any other value than those in `acting`; without those, than its default."""
+
+    kind: str
+    path: str
+    acting: tuple[Any, ...] = ()
+
+
+NOT_ACTING = (
+    NotActing("Database", "spec.dialect", acting=("postgresql", "mariadb", "sqlite")),
+    NotActing("Database", "spec.reflector.sweep.window"),
+    NotActing("Database", "spec.reflector.sweep.maxRowsPerSecond"),
+    NotActing("Reflection", "spec.columns"),
+    NotActing("Reflection", "spec.exclude"),
+    NotActing("Reflection", "spec.key"),
+    NotActing("Reflection", "spec.missingRow"),
+    NotActing("Reflection", "spec.onDelete"),
+    NotActing("Reflection", "spec.softDelete"),
+    NotActing("Reflection", "spec.statement"),
+    NotActing("Reflection", "spec.deleteStatement"),
+    NotActing("Reflection", "spec.onError"),
+    NotActing("Reflection", "spec.schemaChange.added"),
+    NotActing("Reflection", "spec.schemaChange.dropped"),
+    NotActing("Reflection", "spec.schemaChange.retyped"),
+    NotActing("Reflection", "spec.verify"),
+)
+SHARED_DESTINATIONS_ACT = False
+"""Whether several Reflections may write one table."""
+
+
+def unsupported(manifests: Manifests) -> list[errors.SpecError]:
+    """One error for every field of the manifests that asks for what does not act yet."""
+    kinds: dict[str, list[Resource]] = {
+        "Database": list(manifests.databases.values()),
+        "SourceTable": list(manifests.source_tables.values()),
+        "Reflection": list(manifests.reflections.values()),
+    }
+    found = [
+        manifests.origin(resource).error(message, path, reason="NotSupported")
+        for resources in kinds.values()
+        for resource in resources
+        for path, message in refused(resource)
+    ]
+    return found + ([] if SHARED_DESTINATIONS_ACT else list(_shared_destinations(manifests)))
+
+
+def refused(resource: Resource) -> Iterator[tuple[str, str]]:
+    """Path and message of every field of one object that asks for what does not act yet."""
+    for entry in NOT_ACTING:
+        if entry.kind != resource.KIND:
+            continue
+        value, default = _value(resource, entry.path)
+        if value in (entry.acting or (default,)):
+            continue
+        if entry.acting:
+            yield entry.path, f"{value} does not act yet; {', '.join(map(str, entry.acting))} do"
+        elif isinstance(value, str) and isinstance(default, str) and default:
+            yield entry.path, f"{value} does not act yet, only {default} does"
+        else:
+            yield entry.path, "does not act yet; leave it out"
+
+
+def _value(resource: Resource, path: str) -> tuple[Any, Any]:
+    """A field's value and its default, by its path as users write it."""
+    here: Any = resource
+    default: Any = None
+    for step in path.split("."):
+        fields = type(here).model_fields
+        name = next(name for name, info in fields.items() if (info.alias or name) == step)
+        default = None if fields[name].is_required() else fields[name].get_default(call_default_factory=True)
+        here = getattr(here, name)
+        if not isinstance(here, Model):
+            break
+    return here, default
+
+
+def _shared_destinations(manifests: Manifests) -> Iterator[errors.SpecError]:
+    first: dict[tuple[Any, ...], str] = {}
+    for reflection in manifests.reflections.values():
+        destination = reflection.spec.destination
+        place = (*reflection.destination_key, destination.schema_, destination.table)
+        other = first.setdefault(place, reflection.name)
+        if other != reflection.name:
+            yield manifests.origin(reflection).error(
+                f"several Reflections of one table do not act yet, and Reflection {other} has {reflection.qualified_table}"
+                f" of Database {destination.database_ref.name}",
+                "spec.destination.table",
+                reason="NotSupported",
+            )

@@ -1,0 +1,167 @@
+"""From text to documents: YAML and JSON as Kubernetes reads them.
+
+Differences to PyYAML's own loader, each for a reason: a key that stands twice is an error (the API server says so, PyYAML
+takes the last one); dates stay texts and `12:30:00` is no number, as in Kubernetes; what aliases expand to is bounded; and
+an error never repeats what is in quotes, because a password that begins with `*` or `!` is read as an alias or a tag.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+MOST_VALUES = 1_000_000
+"""Values in one document, aliases expanded: a page of aliases of aliases would otherwise fill the memory."""
+DEEPEST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document of a file, counted from 1, or what is wrong with the text at that place."""
+
+    number: int | None
+    body: Any = None
+    problem: str = ""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with the scalars of Kubernetes: null, booleans, numbers and texts."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_SEXAGESIMAL = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
+_SCALARS = tuple(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "timestamp"))
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+class _Wrong(Exception):  # noqa: N818  # never leaves this module
+    def __init__(self, node: yaml.Node, text: str) -> None:
+        super().__init__(f"{_at(node.start_mark)}: {text}")
+
+
+def from_yaml(text: str) -> Iterator[Document]:
+    """The documents of a text; empty ones are counted and left out."""
+    number = 1
+    try:
+        loader = _Loader(text)
+        while loader.check_node():
+            try:
+                body = _Plain(loader).value(loader.get_node())
+            except _Wrong as error:
+                yield Document(number, problem=str(error))
+            else:
+                if body is not None:
+                    yield Document(number, body)
+            number += 1
+    except yaml.MarkedYAMLError as error:
+        yield Document(None, problem=f"{_at(error.problem_mark or error.context_mark)}: {_said(error.problem)}")
+    except yaml.YAMLError:
+        yield Document(None, problem="no YAML: it has characters that cannot be in a text")
+    except RecursionError:
+        yield Document(number, problem=f"more than {DEEPEST} levels deep")
+
+
+def from_json(text: str) -> Iterator[Document]:
+    """The one document of a JSON text."""
+    twice: list[str] = []
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in items:
+            if key in found:
+                twice.append(key)
+            found[key] = value
+        return found
+
+    try:
+        body = json.loads(text, object_pairs_hook=pairs)
+    except json.JSONDecodeError as error:
+        yield Document(None, problem=f"line {error.lineno}, column {error.colno}: {error.msg}")
+    except RecursionError:
+        yield Document(1, problem=f"more than {DEEPEST} levels deep")
+    else:
+        for key in twice:
+            yield Document(1, problem=f"the key {_key(key)} stands twice")
+        if not twice:
+            yield Document(1, body)
+
+
+class _Plain:
+    """Turns nodes into plain values; one for each document."""
+
+    def __init__(self, loader: _Loader) -> None:
+        self.loader = loader
+        self.left = MOST_VALUES
+
+    def value(self, node: yaml.Node | None, depth: int = 0) -> Any:
+        if node is None:
+            return None
+        self.left -= 1
+        if self.left < 0:
+            raise _Wrong(node, f"more than {MOST_VALUES:,} values, aliases expanded")
+        if depth > DEEPEST:
+            raise _Wrong(node, f"more than {DEEPEST} levels deep")
+        if isinstance(node, yaml.ScalarNode):
+            return self.scalar(node)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, depth + 1) for item in node.value]
+        return self.mapping(node, depth)
+
+    def scalar(self, node: yaml.ScalarNode) -> Any:
+        if node.tag not in _SCALARS:
+            raise _Wrong(node, "a tag that has no meaning here; if it is text, put it in quotes")
+        if node.tag.endswith((":str", ":timestamp")) or (node.style is None and _SEXAGESIMAL.fullmatch(node.value)):
+            return node.value
+        try:
+            return self.loader.construct_object(node)
+        except (ValueError, yaml.YAMLError):
+            raise _Wrong(node, "not the number that its tag says; if it is text, put it in quotes") from None
+
+    def mapping(self, node: yaml.Node, depth: int) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        found: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag == _MERGE:
+                merged |= self.merged(value_node, depth)
+                continue
+            key = self.value(key_node, depth + 1)
+            if not isinstance(key, str):
+                raise _Wrong(key_node, "a key that is no text; put it in quotes")
+            if key in found:
+                raise _Wrong(key_node, f"the key {_key(key)} stands twice")
+            found[key] = self.value(value_node, depth + 1)
+        return merged | found
+
+    def merged(self, node: yaml.Node, depth: int) -> dict[str, Any]:
+        parts = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        merged: dict[str, Any] = {}
+        for part in reversed(parts):
+            if not isinstance(part, yaml.MappingNode):
+                raise _Wrong(part, "<< takes a mapping")
+            merged |= self.mapping(part, depth + 1)
+        return merged
+
+
+def _at(mark: yaml.Mark | None) -> str:
+    return f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
+
+
+def _said(problem: str | None) -> str:
+    """What PyYAML says, without what it quotes from the text, unless that is a single character."""
+    said = re.sub(r"\s*(['\"])(?!.\1).*\1", "", problem or "no YAML")
+    hint = {
+        "found undefined alias": "an alias (*) of nothing; a text that begins with * needs quotes",
+    }
+    return next((better for start, better in hint.items() if said.startswith(start)), said)
+
+
+def _key(key: str) -> str:
+    return key if len(key) <= 80 else f"{key[:80]}…"  # noqa: PLR2004
