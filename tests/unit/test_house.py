@@ -1,5 +1,6 @@
 """The house: what is shipped, what is where, and what the repository does not speak of."""
 
+import contextlib
 import pathlib
 import re
 import subprocess
@@ -70,17 +71,22 @@ def test_every_dependency_has_its_reason():
     assert [name for name in names if f"`{name}`" not in page] == []
 
 
+def _names():
+    """The files that git tracks, or all that are here where there is no git."""
+    with contextlib.suppress(FileNotFoundError):
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+        if listed.returncode == 0:
+            return listed.stdout.split("\0")
+    paths = (path.relative_to(ROOT) for path in ROOT.rglob("*"))
+    return [str(path) for path in paths if path.parts[0] not in {".git", ".venv"}]
+
+
 def _texts():
-    """The files of the project: those that git tracks, or all where there is no git."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
-    names = listed.stdout.split("\0") if listed.returncode == 0 else [str(p.relative_to(ROOT)) for p in ROOT.rglob("*")]
-    for name in names:
+    for name in _names():
         path = ROOT / name
         if path.is_file() and path != pathlib.Path(__file__):
-            try:
+            with contextlib.suppress(UnicodeDecodeError):
                 yield name, path.read_text(encoding="utf-8")
-            except UnicodeDecodeError:
-                continue
 
 
 OUTSIDE = re.compile(
