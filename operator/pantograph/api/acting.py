@@ -99,8 +99,8 @@ def _shared_destinations(manifests: Manifests) -> Iterator[errors.SpecError]:
         other = first.setdefault(place, reflection.name)
         if other != reflection.name:
             yield manifests.origin(reflection).error(
-                f"several Reflections of one table do not act yet, and Reflection {other} has {reflection.qualified_table}"
-                f" of Database {destination.database_ref.name}",
+                f"several Reflections of one table do not act yet, and {reflection.qualified_table} of Database"
+                f" {destination.database_ref.name} is written by Reflection {other}",
                 "spec.destination.table",
                 reason="NotSupported",
             )

@@ -1,7 +1,7 @@
 """What the three kinds are built of: models, rules, metadata, references.
 
-A field is written once, here in Python. Its description, its bounds and its default go from here into the CRD
-(`api.schema`), the error a user reads (`api.reading`) and the reference page. This module decides nothing about any kind.
+A field is written once, in Python. Its description, its bounds and its default go from there into the CRD
+(`api.schema`), the error that a user reads (`api.reading`) and the reference page. No kind is decided about here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 import pydantic
 from pydantic import ConfigDict
@@ -27,7 +27,7 @@ ABANDON = f"{GROUP}/abandon"
 
 
 def camel(name: str) -> str:
-    """`max_rows_per_second` as users write it: `maxRowsPerSecond`. A trailing `_` only keeps clear of pydantic's names."""
+    """`max_rows_per_second` as users write it: `maxRowsPerSecond`. A trailing `_` keeps clear of pydantic's names."""
     first, *rest = name.rstrip("_").split("_")
     return first + "".join(word.capitalize() for word in rest)
 
@@ -91,7 +91,9 @@ def broken_rules(model: Model, path: str = "") -> Iterator[tuple[str, Rule]]:
                     yield from broken_rules(item, f"{below}[{number}]")
 
 
-_Text = Annotated[str, Text("a text (numbers, true and false need quotes)", most=262144, least=0)]
+NOTHING: Final[dict[str, Any]] = {}
+"""The default of a mapping; pydantic gives every model its own copy."""
+_Text = Annotated[str, Text("a text (numbers, true and false need quotes)", most=262144, least=0, shown=False)]
 
 
 class Metadata(Model):
@@ -101,9 +103,9 @@ class Metadata(Model):
     """Unique among the objects of its kind in its namespace."""
     namespace: Namespace = "default"
     """Everything that an object refers to is in its own namespace."""
-    labels: dict[str, _Text] = {}
+    labels: dict[str, _Text] = NOTHING
     """As in Kubernetes."""
-    annotations: dict[str, _Text] = {}
+    annotations: dict[str, _Text] = NOTHING
     """As in Kubernetes; those that begin with `pantograph.dev/` are read."""
     generation: int = 0
     """Grows with every change of the spec; set by Kubernetes."""

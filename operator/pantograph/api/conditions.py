@@ -72,7 +72,7 @@ def is_true(conditions: Sequence[Condition], type_: str) -> bool:
 def put(
     conditions: Sequence[Condition],
     type_: str,
-    status: bool | None,  # noqa: FBT001  # True, False or unknown is what a condition says
+    status: bool | None,  # True, False or unknown is what a condition says
     reason: str,
     message: str = "",
     *,
@@ -106,20 +106,20 @@ def ready(
 ) -> tuple[Condition, ...]:
     """It works as its spec says: Ready, and neither Reconciling nor Stalled. Lag does not change that."""
     kept = drop(conditions, RECONCILING, STALLED)
-    return put(kept, READY, True, reason, message, generation=generation, now=now)  # noqa: FBT003
+    return put(kept, READY, True, reason, message, generation=generation, now=now)
 
 
 def reconciling(
     conditions: Sequence[Condition], reason: str, message: str = "", *, generation: int, now: datetime
 ) -> tuple[Condition, ...]:
     """It is not there yet and moves: a snapshot runs, something it needs is waited for."""
-    kept = put(drop(conditions, STALLED), READY, False, reason, message, generation=generation, now=now)  # noqa: FBT003
-    return put(kept, RECONCILING, True, reason, message, generation=generation, now=now)  # noqa: FBT003
+    kept = put(drop(conditions, STALLED), READY, False, reason, message, generation=generation, now=now)
+    return put(kept, RECONCILING, True, reason, message, generation=generation, now=now)
 
 
 def stalled(
     conditions: Sequence[Condition], reason: str, message: str = "", *, generation: int, now: datetime
 ) -> tuple[Condition, ...]:
     """It does not move until a person acts. Whoever waits for it (Flux, `kubectl wait`) is told at once."""
-    kept = put(drop(conditions, RECONCILING), READY, False, reason, message, generation=generation, now=now)  # noqa: FBT003
-    return put(kept, STALLED, True, reason, message, generation=generation, now=now)  # noqa: FBT003
+    kept = put(drop(conditions, RECONCILING), READY, False, reason, message, generation=generation, now=now)
+    return put(kept, STALLED, True, reason, message, generation=generation, now=now)

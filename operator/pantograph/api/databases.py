@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pantograph.api.base import Model, Resource, Rule, immutable
+from pantograph.api.base import NOTHING, Model, Resource, Rule, immutable
 from pantograph.api.conditions import Status
 from pantograph.api.values import (
     DNS_LABEL,
@@ -29,8 +29,8 @@ FILE_DIALECTS = ("sqlite", "firebird")
 SECRET_OPTIONS = ("password", "passwd", "pwd", "PWD")
 """Options of drivers that would carry a password in plain sight; they are refused."""
 
-LabelValue = Annotated[str, Text("the value of a label", most=63, least=0)]
-AnnotationValue = Annotated[str, Text("the value of an annotation", most=8192, least=0)]
+LabelValue = Annotated[str, Text("the value of a label (string)", most=63, least=0, shown=False)]
+AnnotationValue = Annotated[str, Text("the value of an annotation (string)", most=8192, least=0, shown=False)]
 
 
 class Credentials(Model):
@@ -40,7 +40,7 @@ class Credentials(Model):
     """A Secret in the same namespace."""
     username_key: SecretKey = "username"
     """The key of the Secret that holds the user's name."""
-    password_key: SecretKey = "password"  # noqa: S105  # a key's name, no password
+    password_key: SecretKey = "password"
     """The key of the Secret that holds the password."""
     host_key: SecretKey = "host"
     """The key that holds the host; read where `host` is not given."""
@@ -69,8 +69,8 @@ class Tls(Model):
     )
 
     mode: Literal["disable", "require", "verify-ca", "verify-full"] = "verify-full"
-    """`disable`: none. `require`: encrypted, whoever answers. `verify-ca`: the certificate is signed by an authority that
-    is trusted. `verify-full`: that, and it is for this host."""
+    """`disable`: none. `require`: encrypted, whoever answers. `verify-ca`: with a certificate of an authority that is
+    trusted. `verify-full`: and the certificate is for this host."""
     ca_secret_name: ObjectName | None = None
     """A Secret with `ca.crt`, the authorities that are trusted; those of the system unless given."""
     client_secret_name: ObjectName | None = None
@@ -100,9 +100,9 @@ class Sweep(Model):
 class Quantities(Model):
     """What the container asks for, and what it may have."""
 
-    requests: Annotated[dict[str, IntOrText], Field(max_length=32)] = {}
+    requests: Annotated[dict[str, IntOrText], Field(max_length=32)] = NOTHING
     """As in a Pod's container: `{cpu: 100m, memory: 128Mi}`."""
-    limits: Annotated[dict[str, IntOrText], Field(max_length=32)] = {}
+    limits: Annotated[dict[str, IntOrText], Field(max_length=32)] = NOTHING
     """As in a Pod's container: `{memory: 512Mi}`."""
 
 
@@ -129,11 +129,11 @@ class Reflector(Model):
     """Move nothing from this Database; changes go on being captured, and wait."""
     resources: Quantities = Quantities()
     """Requests and limits of the reflector's container."""
-    node_selector: Annotated[dict[str, LabelValue], Field(max_length=64)] = {}
+    node_selector: Annotated[dict[str, LabelValue], Field(max_length=64)] = NOTHING
     """As in a Pod."""
     tolerations: Annotated[tuple[Object, ...], Field(max_length=64)] = ()
     """As in a Pod."""
-    affinity: Object = {}
+    affinity: Object = NOTHING
     """As in a Pod."""
     topology_spread_constraints: Annotated[tuple[Object, ...], Field(max_length=16)] = ()
     """As in a Pod."""
@@ -145,9 +145,9 @@ class Reflector(Model):
     """As in a Pod's container."""
     env: Annotated[tuple[Object, ...], Field(max_length=256)] = ()
     """As in a Pod's container."""
-    pod_annotations: Annotated[dict[str, AnnotationValue], Field(max_length=64)] = {}
+    pod_annotations: Annotated[dict[str, AnnotationValue], Field(max_length=64)] = NOTHING
     """Added to the pod."""
-    pod_labels: Annotated[dict[str, LabelValue], Field(max_length=64)] = {}
+    pod_labels: Annotated[dict[str, LabelValue], Field(max_length=64)] = NOTHING
     """Added to the pod."""
 
 
@@ -182,7 +182,10 @@ class DatabaseSpec(Model):
         Rule(
             message="a firebird Database is either a file (path) or on a server (host, port and database), not both",
             field="path",
-            cel="self.dialect != 'firebird' || !has(self.path) || !(has(self.host) || has(self.port) || has(self.database))",
+            cel=(
+                "self.dialect != 'firebird' || !has(self.path)"
+                " || !(has(self.host) || has(self.port) || has(self.database))"
+            ),
             holds=lambda spec: (
                 spec.dialect != "firebird"
                 or spec.path is None
@@ -205,19 +208,19 @@ class DatabaseSpec(Model):
 
     dialect: Dialect
     """Which engine it is. Immutable."""
-    host: Annotated[str, Text("a host name or address", most=253)] | None = None
-    """Name or address of the server, or the folder of its socket; unless given, what the Secret of `credentials` says."""
+    host: Annotated[str, Text("a host name or address (string)", most=253, shown=False)] | None = None
+    """Name or address of the server, or the folder of its socket; unless given, the Secret's."""
     port: Annotated[int, Whole(1, 65535)] | None = None
     """Unless given, what the Secret of `credentials` says, or the dialect's own."""
-    database: Annotated[str, Text("the name of a database", most=255)] | None = None
+    database: Annotated[str, Text("the name of a database (string)", most=255, shown=False)] | None = None
     """Name of the database on the server; unless given, what the Secret of `credentials` says."""
-    path: Annotated[str, Text("the path of a file", most=4096)] | None = None
+    path: Annotated[str, Text("the path of a file (string)", most=4096, shown=False)] | None = None
     """The file, for sqlite and for firebird without a server."""
     credentials: Credentials | None = None
     """Who we are there; every Database on a server needs it."""
     tls: Tls | None = None
     """Encryption; left to the driver unless given."""
-    options: Annotated[dict[str, IntOrText], Field(max_length=64)] = {}
+    options: Annotated[dict[str, IntOrText], Field(max_length=64)] = NOTHING
     """Passed to the driver; unknown ones are refused by name."""
     allow: Allow = Allow()
     """Whose SQL runs here."""

@@ -1,8 +1,9 @@
 """From text to documents: YAML and JSON as Kubernetes reads them.
 
-Differences to PyYAML's own loader, each for a reason: a key that stands twice is an error (the API server says so, PyYAML
-takes the last one); dates stay texts and `12:30:00` is no number, as in Kubernetes; what aliases expand to is bounded; and
-an error never repeats what is in quotes, because a password that begins with `*` or `!` is read as an alias or a tag.
+It differs from PyYAML's own loader, each time for a reason: a key that stands twice is an error (the API server says
+so, PyYAML takes the last one); dates stay texts and `12:30:00` is no number, as in Kubernetes; what aliases expand to
+is bounded; and an error never repeats what is in quotes, because a password that begins with `*` or `!` is read as an
+alias or a tag.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _SCALARS = tuple(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int",
 _MERGE = "tag:yaml.org,2002:merge"
 
 
-class _Wrong(Exception):  # noqa: N818  # never leaves this module
+class _Wrong(Exception):  # never leaves this module
     def __init__(self, node: yaml.Node, text: str) -> None:
         super().__init__(f"{_at(node.start_mark)}: {text}")
 
@@ -164,4 +165,4 @@ def _said(problem: str | None) -> str:
 
 
 def _key(key: str) -> str:
-    return key if len(key) <= 80 else f"{key[:80]}…"  # noqa: PLR2004
+    return key if len(key) <= 80 else f"{key[:80]}…"

@@ -21,15 +21,6 @@ from pantograph import errors
 from pantograph.api import values
 from pantograph.api.base import Model, Resource, broken_rules
 
-SHOWN = frozenset(
-    "name namespace dialect port schema table mode parallel paused batchRows batchBytes pollInterval connections "
-    "maxTransactionRows maxRowsPerSecond window statements expressions captureSchema keyColumns maxAge maxRows "
-    "deletionPolicy createTable existing cascade stream source destination system type column exclude missingRow onDelete "
-    "onError onPositionLost added dropped retyped every repair initialSnapshot secretName caSecretName clientSecretName "
-    "usernameKey passwordKey hostKey portKey databaseKey".split()
-)
-"""Fields whose values may be shown. Of all others a line says only what kind of thing was found."""
-
 R = TypeVar("R", bound=Resource)
 
 
@@ -119,14 +110,14 @@ def without_nulls(value: Any) -> Any:
 def explain(model: type[Model], problems: Iterable[ErrorDetails]) -> Iterable[tuple[str, str]]:
     """Path and message for each problem that pydantic found, in the user's words."""
     for problem in problems:
-        location, found = problem["loc"], problem["input"]
-        path = path_of(location)
+        location = problem["loc"]
+        path, wanted = path_of(location), _annotation(model, location)
         if problem["type"] == "extra_forbidden":
             yield path, _unknown(model, location)
         elif problem["type"] == "missing":
-            yield path, f"missing, expected {_expected(_annotation(model, location), problem)}"
+            yield path, f"missing, expected {_expected(wanted, problem)}"
         else:
-            yield path, f"found {shown(found, path)}, expected {_expected(_annotation(model, location), problem)}"
+            yield path, f"found {shown(problem['input'], wanted)}, expected {_expected(wanted, problem)}"
 
 
 def path_of(location: Sequence[int | str]) -> str:
@@ -142,21 +133,26 @@ def path_of(location: Sequence[int | str]) -> str:
     return path
 
 
-def shown(value: Any, path: str) -> str:
-    """What was found, where a line may show it; else what kind of thing it is."""
+def shown(value: Any, annotation: Any) -> str:
+    """What was found, where the field's type says that it may be shown; else what kind of thing it is."""
     if value is None:
         return "nothing"
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if isinstance(value, (dict, list, tuple)):
         return "a mapping" if isinstance(value, dict) else "a list"
-    may_be_secret = re.sub(r"\[\d+\]$", "", path).rpartition(".")[2] not in SHOWN or ".env" in path
+    # Where a mapping or a list is wanted anything may have been written: `credentials: postgres://user:password@host`.
+    harmless = annotation.shown if isinstance(annotation, values.Worded) else _is_choice(annotation)
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, (int, float)):
-        return "a number" if may_be_secret else str(value)
-    if may_be_secret or "://" in value:
-        return "another text" if value else "an empty text"
+        return str(value) if harmless else "a number"
+    if not harmless or "://" in value:
+        return "a text" if value else "an empty text"
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 62 else f"{text[:60]}…"  # noqa: PLR2004
+    return text if len(text) <= 62 else f"{text[:60]}…"
+
+
+def _is_choice(annotation: Any) -> bool:
+    return annotation in (bool, int) or get_origin(annotation) is Literal
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

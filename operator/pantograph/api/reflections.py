@@ -18,7 +18,8 @@ def _unique(names: Iterable[str | None]) -> bool:
     return len(set(listed)) == len(listed)
 
 
-Sql = Annotated[str, Text("SQL (string)", most=8192)]
+Sql = Annotated[str, Text("SQL (string)", most=8192, shown=False)]
+Statement = Annotated[str, Text("a statement in the destination's SQL (string)", most=32768, least=0, shown=False)]
 
 
 class Destination(Model):
@@ -50,9 +51,7 @@ class Column(Model):
                 "(has(self.source) ? 1 : 0) + (has(self.expression) ? 1 : 0)"
                 " + (has(self.value) ? 1 : 0) + (has(self.system) ? 1 : 0) == 1"
             ),
-            holds=lambda column: (
-                [column.source, column.expression, column.value, column.system].count(None) == 3  # noqa: PLR2004
-            ),
+            holds=lambda column: [column.source, column.expression, column.value, column.system].count(None) == 3,
         ),
         Rule(
             message="missing; only a column with a source can go without, and has the same name then",
@@ -75,7 +74,7 @@ class Column(Model):
     value: IntOrText | None = None
     """A constant. With it, several sources share one table."""
     system: Literal["sourceTime", "appliedAt", "database", "operation"] | None = None
-    """What Pantograph knows of the change: when it was made, when it was applied, the Database's name, the operation."""
+    """What Pantograph knows of the change: when it was made and when applied, the Database's name, the operation."""
     destination: ColumnName | None = None
     """The column of the destination; the name of `source` unless given."""
     type: Annotated[str, Text("a type of the destination (string)", most=128)] | None = None
@@ -204,7 +203,7 @@ class ReflectionSpec(Model):
     """Where no `columns` are given: all but these."""
     key: Annotated[tuple[KeyColumn, ...], Field(max_length=32)] = ()
     """How a row of the destination is found; the SourceTable's key unless given."""
-    where: Annotated[str, Text("a condition in the source's SQL (string)", most=8192, least=0)] = ""
+    where: Annotated[str, Text("a condition in the source's SQL (string)", most=8192, least=0, shown=False)] = ""
     """A condition in the source's SQL; a row that stops matching is deleted from the destination."""
     missing_row: Literal["Insert", "Ignore", "Wait"] = "Insert"
     """When the destination has no row of that key: insert it, leave it, or wait until somebody else has."""
@@ -212,9 +211,9 @@ class ReflectionSpec(Model):
     """When a row is gone from the source: delete it, leave it, set the columns written here to NULL, or mark it."""
     soft_delete: SoftDelete | None = None
     """How a row is marked, for `onDelete: Mark`."""
-    statement: Annotated[str, Text("a statement in the destination's SQL (string)", most=32768, least=0)] = ""
+    statement: Statement = ""
     """A statement in the destination's SQL, with `:column` parameters, run per changed row in place of the upsert."""
-    delete_statement: Annotated[str, Text("a statement in the destination's SQL (string)", most=32768, least=0)] = ""
+    delete_statement: Statement = ""
     """The same in place of the delete."""
     on_error: Literal["Stop", "DeadLetter"] = "Stop"
     """When a row cannot be written: stop, or set it aside and go on."""
@@ -266,7 +265,7 @@ class ReflectionStatus(Status):
 
 def _allowed_deletes_readable(reflection: Reflection) -> bool:
     text = reflection.metadata.annotations.get(ALLOW_DELETES, "0")
-    return text.isascii() and text.isdigit() and len(text) <= 15  # noqa: PLR2004
+    return text.isascii() and text.isdigit() and len(text) <= 15
 
 
 class Reflection(Resource):

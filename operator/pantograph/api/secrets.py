@@ -100,7 +100,7 @@ def credentials(database: Database, secret: Secret | None, findings: Findings, o
     password = taken(wanted.password_key, "password_key", needed=True)
     host = spec.host or taken(wanted.host_key, "host_key", needed=False)
     port = taken(wanted.port_key, "port_key", needed=False) if spec.port is None else None
-    if port is not None and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):  # noqa: PLR2004
+    if port is not None and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         findings.add(origin, f"{wanted.port_key} in Secret {secret.name} is no port", "spec.credentials.portKey")
         port = None
     name = spec.database or taken(wanted.database_key, "database_key", needed=False)

@@ -13,7 +13,7 @@ from pantograph.api.values import ColumnName, Duration, SchemaName, TableName, T
 
 
 class Retention(Model):
-    """How long changes may wait for a Reflection that does not move; past it they go, and it sweeps when it comes back."""
+    """How long changes may wait for a Reflection that does not move; past it they go, and it sweeps when it is back."""
 
     max_age: Annotated[timedelta, Duration("1m", "3650d")] = timedelta(days=7)
     """The age of a change at most. As long as that without a reflector, and nothing is captured any more."""

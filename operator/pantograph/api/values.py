@@ -101,18 +101,20 @@ class Worded:
     """Metadata of a field: how a manifest's value is read and written, its JSON schema, and its words in messages."""
 
     what: str
+    shown: bool = True
+    """Whether a message may repeat the value that was found. Not where users are known to write secrets."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return in_words(self.what, self.core())
+        return in_words(self.what, self._core())
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return dict(self.json())
+        return dict(self._json())
 
-    def core(self) -> CoreSchema:
+    def _core(self) -> CoreSchema:
         """How the value is read from a manifest, and written."""
         raise NotImplementedError
 
-    def json(self) -> JsonSchemaValue:
+    def _json(self) -> JsonSchemaValue:
         """The field's schema in the CRD."""
         raise NotImplementedError
 
@@ -130,11 +132,12 @@ class Duration(Worded):
     least: str
     most: str
 
-    @property
-    def what(self) -> str:  # type: ignore[override]  # derived here, a plain text elsewhere
-        return f"a duration such as 200ms, 30s, 5m, 24h or 7d, from {self.least} to {self.most}"
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "what", f"a duration such as 200ms, 30s, 5m, 24h or 7d, from {self.least} to {self.most}"
+        )
 
-    def core(self) -> CoreSchema:
+    def _core(self) -> CoreSchema:
         least, most = parse_duration(self.least), parse_duration(self.most)
 
         def read(value: Any) -> timedelta:
@@ -145,7 +148,7 @@ class Duration(Worded):
 
         return _read_and_written(read, format_duration)
 
-    def json(self) -> JsonSchemaValue:
+    def _json(self) -> JsonSchemaValue:
         return {"type": "string", "pattern": DURATION_PATTERN, "maxLength": 32}
 
 
@@ -156,11 +159,12 @@ class Size(Worded):
     least: str
     most: str
 
-    @property
-    def what(self) -> str:  # type: ignore[override]  # derived here, a plain text elsewhere
-        return f"a size such as 16Mi, or a whole number of bytes, from {self.least} to {self.most}"
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "what", f"a size such as 16Mi, or a whole number of bytes, from {self.least} to {self.most}"
+        )
 
-    def core(self) -> CoreSchema:
+    def _core(self) -> CoreSchema:
         least, most = parse_size(self.least), parse_size(self.most)
 
         def read(value: Any) -> int:
@@ -170,7 +174,7 @@ class Size(Worded):
 
         return _read_and_written(read, format_size)
 
-    def json(self) -> JsonSchemaValue:
+    def _json(self) -> JsonSchemaValue:
         return {"x-kubernetes-int-or-string": True, "pattern": SIZE_PATTERN, "maxLength": 20}
 
 
@@ -180,17 +184,17 @@ class DailyHours(Worded):
 
     what: str = 'hours of every day in UTC such as "22:00-06:00"'
 
-    def core(self) -> CoreSchema:
+    def _core(self) -> CoreSchema:
         def read(value: Any) -> Hours:
             if isinstance(value, Hours):
                 return value
             if not isinstance(value, str):
-                raise ValueError("not hours of a day")  # noqa: TRY004  # pydantic wants a ValueError
+                raise ValueError("not hours of a day")  # pydantic wants a ValueError
             return Hours.parse(value)
 
         return _read_and_written(read, str)
 
-    def json(self) -> JsonSchemaValue:
+    def _json(self) -> JsonSchemaValue:
         return {"type": "string", "pattern": HOURS_PATTERN, "maxLength": 11}
 
 
@@ -201,14 +205,13 @@ class Whole(Worded):
     least: int
     most: int
 
-    @property
-    def what(self) -> str:  # type: ignore[override]  # derived here, a plain text elsewhere
-        return f"a whole number from {self.least} to {self.most}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "what", f"a whole number from {self.least} to {self.most}")
 
-    def core(self) -> CoreSchema:
+    def _core(self) -> CoreSchema:
         return core_schema.int_schema(ge=self.least, le=self.most, strict=True)
 
-    def json(self) -> JsonSchemaValue:
+    def _json(self) -> JsonSchemaValue:
         wide = {"format": "int64"} if self.most > 2**31 - 1 else {}
         return {"type": "integer", "minimum": self.least, "maximum": self.most} | wide
 
@@ -221,11 +224,12 @@ class Text(Worded):
     most: int = 128
     least: int = 1
     pattern: str | None = None
+    shown: bool = True
 
-    def core(self) -> CoreSchema:
+    def _core(self) -> CoreSchema:
         return core_schema.str_schema(min_length=self.least, max_length=self.most, pattern=self.pattern, strict=True)
 
-    def json(self) -> JsonSchemaValue:
+    def _json(self) -> JsonSchemaValue:
         bounds: JsonSchemaValue = {"type": "string", "maxLength": self.most}
         if self.least:
             bounds["minLength"] = self.least
@@ -237,11 +241,12 @@ class NumberOrText(Worded):
     """The field holds a text or a whole number, as it stands."""
 
     what: str = "a text or a whole number"
+    shown: bool = False
 
-    def core(self) -> CoreSchema:
+    def _core(self) -> CoreSchema:
         return core_schema.union_schema([core_schema.int_schema(strict=True), core_schema.str_schema(max_length=4096)])
 
-    def json(self) -> JsonSchemaValue:
+    def _json(self) -> JsonSchemaValue:
         return {"x-kubernetes-int-or-string": True, "maxLength": 4096}
 
 
@@ -250,11 +255,12 @@ class Free(Worded):
     """The field holds an object that Kubernetes defines; it is handed on as it is."""
 
     what: str = "a mapping"
+    shown: bool = False
 
-    def core(self) -> CoreSchema:
+    def _core(self) -> CoreSchema:
         return core_schema.dict_schema(core_schema.str_schema(), core_schema.any_schema())
 
-    def json(self) -> JsonSchemaValue:
+    def _json(self) -> JsonSchemaValue:
         return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
