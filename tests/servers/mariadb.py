@@ -131,7 +131,7 @@ class MariaDB(Server):
             "datadir": str(self.data),
             "port": str(self.port),
             "bind-address": self.host,
-            "socket": str(self.folder / "s.sock"),
+            "socket": "s.sock",  # in the data folder, whose own path may be too long for a socket
             "pid-file": str(self.folder / "pid"),
             "skip-name-resolve": "on",
             "max-connections": "200",

@@ -133,7 +133,7 @@ class PostgreSQL(Server):
     def _command(self) -> list[str]:
         settings = {
             "listen_addresses": self.host,
-            "unix_socket_directories": str(self.folder),
+            "unix_socket_directories": "",  # a temporary folder's path may be too long for a socket
             "max_connections": "200",
             "fsync": "on" if self.durable else "off",
             "full_page_writes": "on" if self.durable else "off",

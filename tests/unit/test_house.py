@@ -73,7 +73,7 @@ def test_every_dependency_has_its_reason():
 
 def _names():
     """The files that git tracks, or all that are here where there is no git."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
         if listed.returncode == 0:
             return listed.stdout.split("\0")
