@@ -133,6 +133,7 @@ class MariaDB(Server):
             "bind-address": self.host,
             "socket": "s.sock",  # in the data folder, whose own path may be too long for a socket
             "pid-file": str(self.folder / "pid"),
+            "tmpdir": str(self.folder),  # the environment's may be closed to its account
             "skip-name-resolve": "on",
             "max-connections": "200",
             "local-infile": "on",

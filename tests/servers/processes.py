@@ -15,6 +15,7 @@ import random
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
@@ -120,7 +121,10 @@ def run_folder() -> pathlib.Path:
 
     A run holds a lock on its folder, which the kernel lets go however the run ends.
     """
-    root = pathlib.Path(tempfile.gettempdir()) / f"pantograph-servers-{os.geteuid()}"
+    base = pathlib.Path(tempfile.gettempdir())
+    if not all(path.stat().st_mode & stat.S_IXOTH for path in (base, *base.parents)):
+        base = pathlib.Path("/tmp")  # root's own temporary folder, which the servers' accounts cannot enter
+    root = base / f"pantograph-servers-{os.geteuid()}"
     root.mkdir(mode=0o755, exist_ok=True)
     if root.stat().st_uid != os.geteuid():
         raise RuntimeError(f"{root} belongs to somebody else")
