@@ -26,7 +26,7 @@ HOURS_PATTERN = r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$"
 
 def parse_duration(text: str) -> timedelta:
     """`200ms`, `7d`, `1h30m` as a timedelta; ValueError for anything else."""
-    if not re.fullmatch(DURATION_PATTERN, text):
+    if len(text) > 32 or not re.fullmatch(DURATION_PATTERN, text):
         raise ValueError("not a duration")
     parts = re.findall(r"([0-9]+)(ms|s|m|h|d)", text)
     try:
