@@ -121,12 +121,14 @@ class Session:
 
     def begin(self) -> None:
         """Begin a transaction that writes."""
-        for statement in self.dialect.begin_write:
+        for statement in self.dialect.begins(self.role):
             self.direct(statement)
 
     def commit(self) -> None:
         """Commit; also right where nothing is open."""
-        self.direct("commit")
+        self._inside_a_step()
+        if self.dialect.in_transaction(self.raw):
+            self.direct("commit")
 
     def rollback(self) -> None:
         """Roll back, in peace: what is broken already is only closed. Needs no step, for it is how one is left."""

@@ -65,7 +65,8 @@ class Page:
 class Sweep:
     """Where a sweep stands. cursor: canonical key values as JSON can hold them (`keys.dump`); "" at the start.
 
-    virgin: the table was empty when this sweep began, so chunks may be plain inserts.
+    virgin: the table was empty when this sweep began, so chunks may be plain inserts. keep: rows that the source lacks
+    stay (`existing: Keep`).
     """
 
     phase: str  # "copy" | "extras" | "held"
@@ -74,6 +75,7 @@ class Sweep:
     rows: int = 0
     estimated: int = 0
     virgin: bool = False
+    keep: bool = False
     owned: int = 0
     extras: int = 0
     began_at: float = 0.0

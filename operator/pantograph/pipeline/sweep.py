@@ -39,13 +39,14 @@ class Begun:
     shaping: str
     table: str
     resync_token: str
+    keep: bool = False
 
 
 def begin(route: Route, group: Group, how: Begun) -> None:
     """Write down that a sweep begins. The position stays: events since then are applied beside the chunks."""
 
     def change(state: State) -> State:
-        sweep = Sweep("copy", how.reason, virgin=how.virgin, estimated=how.estimated, began_at=route.clock())
+        sweep = Sweep("copy", how.reason, virgin=how.virgin, keep=how.keep, estimated=how.estimated, began_at=route.clock())
         return dataclasses.replace(
             state,
             sweep=sweep,
@@ -157,7 +158,7 @@ def _chunk(route: Route, group: Group, sweep: Sweep) -> Outcome:
     moved.state = dataclasses.replace(state, sweep=_next(sweep, upto, staged.rows))
     group.checkpoint, group.read = moved, until
     if not upto:
-        if sweep.virgin:
+        if sweep.virgin or sweep.keep:
             finish(route, group)
         else:
             turn.touch(route, group, lambda s: dataclasses.replace(s, sweep=_phase(s.sweep, "extras")))

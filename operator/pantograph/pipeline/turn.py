@@ -92,12 +92,15 @@ class Outcome:
     more: bool = False
 
 
-class MirrorFailed(errors.PantographError):
-    """One Reflection could not be written; its neighbours can. `error` is why, `name` whose."""
-
-    def __init__(self, name: str, error: errors.PantographError) -> None:
-        super().__init__(str(error), reason=error.reason)
-        self.name, self.error = name, error
+@contextlib.contextmanager
+def blamed(mirror: Mirror) -> Iterator[None]:
+    """What a database says in here is this Reflection's fault, not its neighbours' (promise 13)."""
+    try:
+        yield
+    except (errors.Unreachable, errors.Contended):
+        raise
+    except errors.DatabaseError as error:
+        raise writer.MirrorRejected(mirror, error) from error
 
 
 @contextlib.contextmanager
@@ -118,14 +121,14 @@ def take(route: Route, stream: Group, joiners: Sequence[Group] = (), due: dict[s
     """One turn of a stream, and of those that join it if all fits one transaction.
 
     due: keys to look up although no event says so, by Reflection. Raises `StaleCheckpoint`, `CaptureOwned`,
-    `PositionLost`, `CaptureDrift`, `MirrorFailed`, or what a database said; nothing is written then.
+    `PositionLost`, `CaptureDrift`, `writer.MirrorRejected`, or what a database said; nothing is written then.
     """
     if stream.checkpoint.state.page is not None:
         return page(route, stream)
     due = due or {}
     began = time.perf_counter()
     groups = [stream, *joiners]
-    with snapshot(route, [group.read for group in groups]) as (until, _):
+    with snapshot(route, [group.read for group in groups if group.mirrors]) as (until, _):
         pending = _pending(route, groups, until)
         events = sum(found.events for found, _ in pending.values())
         oldest = max((age for _, age in pending.values()), default=0.0)
@@ -152,7 +155,13 @@ def _pending(route: Route, groups: Sequence[Group], until: Position) -> dict[str
             since = {mirror.capture.id: group.read for mirror in group.mirrors}
             if not since:
                 continue
-            found = route.windows.pending(route.reader, since, until, route.limits.transaction_rows + 1)
+            try:
+                found = route.windows.pending(route.reader, since, until, route.limits.transaction_rows + 1)
+            except (errors.Unreachable, errors.Contended):
+                raise
+            except errors.DatabaseError as error:
+                # An event table that is not there, or not as it was: whoever plans will see which.
+                raise errors.CaptureDrift(str(error)) from error
             for mirror in group.mirrors:
                 if mirror.capture.id in found:
                     result[mirror.name] = found[mirror.capture.id]
@@ -185,7 +194,8 @@ def _staged(
                     if noted:
                         given, values = route.source.given_keys(route.reader, mirror, [n.key for n in noted])
                         sql, params = (f"{sql} union {given}" if sql else given), {**params, **values}
-                    staged = stage(route, mirror, route.source.changes(mirror, sql), params)
+                    with blamed(mirror):
+                        staged = stage(route, mirror, route.source.changes(mirror, sql), params)
                     work[mirror.name] = writer.Job(
                         mirror, staged, bool(found and found.truncated), found.events if found else 0
                     )
@@ -306,16 +316,19 @@ def with_epoch(checkpoint: Checkpoint, route: Route) -> Checkpoint:
     return dataclasses.replace(checkpoint, epoch=route.epoch)
 
 
-def touch(route: Route, group: Group, change: Callable[[State], State]) -> None:
+def touch(
+    route: Route, group: Group, change: Callable[[State], State], *, position: Position | None = None
+) -> None:
     """Write a change of a checkpoint's state by itself (nonces once a minute, a sweep's phase); no rows move."""
     session = route.writer
     try:
         with session.step(steps.BEGIN):
             session.begin()
         with session.step(steps.MOVE_CHECKPOINT):
-            position = group.read if not group.checkpoint.state.in_step else group.checkpoint.position
-            if group.checkpoint.state.page is not None:
-                position = group.checkpoint.position
+            if position is None:
+                # Under a page's fixed target, and for one that is in step, the row's own position stays.
+                fixed = group.checkpoint.state.page is not None or group.checkpoint.state.in_step
+                position = group.checkpoint.position if fixed else group.read
             moved = checkpoints.move(
                 session, route.target, with_epoch(group.checkpoint, route), position, change(group.checkpoint.state)
             )
@@ -325,6 +338,18 @@ def touch(route: Route, group: Group, change: Callable[[State], State]) -> None:
         session.rollback()
         raise
     group.checkpoint = moved
+
+
+def touch_apart(route: Route, group: Group, nonces: Sequence[tuple[str, str]]) -> None:
+    """A Reflection leaves its stream: from now on it has a position of its own, and the stream's nonces."""
+    touch(
+        route,
+        group,
+        lambda state: dataclasses.replace(
+            state, in_step=False, nonces=list(nonces), incarnation=route.incarnation, life=route.life
+        ),
+        position=group.read,
+    )
 
 
 # -- windows above maxTransactionRows ------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ def apply(
         with session.step(steps.DELETE):
             for job in reversed(ordered):
                 try:
-                    cascades.note(session, target, owner, job.mirror, job.staged)
+                    counts[job.mirror.name].parked += cascades.note(session, target, owner, job.mirror, job.staged)
                     counts[job.mirror.name].deleted += target.delete(session, job.mirror, job.staged)
                 except errors.Rejected as error:
                     raise MirrorRejected(job.mirror, error) from error

@@ -1,0 +1,115 @@
+"""Look at a database and say what is there, as values that plans take."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+
+from pantograph import errors
+from pantograph.database.sessions import Session
+from pantograph.dialects.base import CaptureState, Dialect
+from pantograph.model import names
+from pantograph.model.changes import Capture
+from pantograph.model.tables import TableShape
+from pantograph.pipeline import steps
+from pantograph.reconcile.observed import DestinationSeen, TableSeen
+
+
+def has_home(session: Session, dialect: Dialect, table: str) -> bool:
+    """Is this table of ours there?"""
+    try:
+        with session.step(steps.INSPECT):
+            session.rows(f"select 1 from {dialect.ours(table)} where 1 = 0")
+    except errors.Refused:
+        raise
+    except errors.DatabaseError as error:
+        if isinstance(error, errors.Unreachable):
+            raise
+        session.rollback()
+        return False
+    return True
+
+
+def captures(session: Session, dialect: Dialect) -> dict[str, tuple[Capture, str, str]]:
+    """Recorded captures by id, each with what retention took from it and how it broke."""
+    with session.step(steps.INSPECT):
+        found = session.rows(
+            "select id, table_schema, table_name, table_identity, key_columns, captured_columns, event_table, version, "
+            f"purged, broken from {dialect.ours('captures')}"
+        )
+    return {
+        row[0]: (
+            Capture(
+                id=row[0], schema=row[1], table=row[2], identity=row[3], key=tuple(json.loads(row[4])),
+                columns=tuple(json.loads(row[5])), event_table=row[6], version=int(row[7]),
+            ),
+            row[8] or "",
+            row[9] or "",
+        )
+        for row in found
+    }  # fmt: skip
+
+
+def table(
+    session: Session, dialect: Dialect, schema: str, name: str, recorded: dict[str, tuple[Capture, str, str]]
+) -> TableSeen:
+    """A source table and its capture."""
+    schema = schema or dialect.default_schema
+    with session.step(steps.INSPECT):
+        shape = dialect.shape(session, schema, name)
+        capture, _, broken = recorded.get(names.capture_id(schema, name), (None, "", ""))
+        state = dialect.capture_state(session, capture, shape) if capture else CaptureState(False)
+    return TableSeen(schema, name, shape, capture, state, broken)
+
+
+def destination(session: Session, dialect: Dialect, schema: str, name: str) -> DestinationSeen:
+    """A destination table."""
+    schema = schema or dialect.default_schema
+    with session.step(steps.INSPECT):
+        return DestinationSeen(schema, name, dialect.shape(session, schema, name))
+
+
+def cascading(session: Session, dialect: Dialect, start: DestinationSeen) -> dict[tuple[str, str], TableShape]:
+    """All tables that a delete from `start` can touch by foreign keys, with their shapes."""
+    found: dict[tuple[str, str], TableShape] = {}
+    waiting = [start.shape] if start.shape else []
+    while waiting:
+        shape = waiting.pop()
+        for reference in shape.referenced_by:
+            if reference.table in found or reference.on_delete not in ("CASCADE", "SET NULL", "SET DEFAULT"):
+                continue
+            with session.step(steps.INSPECT):
+                child = dialect.shape(session, *reference.table)
+            if child is not None:
+                found[reference.table] = child
+                waiting.append(child)
+    return found
+
+
+def rows_there(session: Session, dialect: Dialect, schema: str, name: str) -> bool:
+    """Does the table hold any row?"""
+    with session.step(steps.INSPECT):
+        return session.row(f"select 1 from {dialect.table(schema, name)} limit 1") is not None
+
+
+def registrations(session: Session, dialect: Dialect) -> list[tuple[str, str, str, str, float]]:
+    """(owner, Reflection, capture id, position, seen at) of everybody who needs events of this source."""
+    with session.step(steps.INSPECT):
+        found = session.rows(
+            f"select owner, name, capture, position, seen_at from {dialect.ours('registrations')} order by owner, name"
+        )
+    return [(row[0], row[1], row[2], row[3], float(row[4])) for row in found]
+
+
+def estimated(session: Session, dialect: Dialect, schema: str, name: str) -> int:
+    """About how many rows; 0 where nobody knows."""
+    with contextlib.suppress(errors.DatabaseError), session.step(steps.INSPECT):
+        return dialect.estimated_rows(session, schema, name)
+    return 0
+
+
+def tables(session: Session, dialect: Dialect, schemas: Sequence[str]) -> list[tuple[str, str]]:
+    """The user's tables in some schemas."""
+    with session.step(steps.INSPECT):
+        return [(schema, name) for schema in schemas for name in dialect.tables(session, schema)]

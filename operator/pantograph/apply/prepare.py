@@ -1,0 +1,310 @@
+"""Bring about what a source Database's Reflections need, as far as it is not there: observe, plan, execute, and again.
+
+`run` and the operator do this before rows move and whenever something drifts; `plan` does it with `act=False`, which
+only looks. A table or Reflection that cannot be prepared says why and keeps nobody else from being prepared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from pantograph import errors
+from pantograph.apply import execute, observe
+from pantograph.database.sessions import Session
+from pantograph.dialects.base import SOURCE_TABLES, Dialect, MetaTable, Role, Statement
+from pantograph.model.changes import Capture, Control
+from pantograph.model.mirrors import Mirror
+from pantograph.model.tables import TableShape
+from pantograph.pipeline import checkpoints, fence, mapping, steps
+from pantograph.reconcile import reflections, sourcetables
+from pantograph.reconcile.actions import Action, InstallCapture, MakeHome
+
+
+@dataclass(frozen=True, slots=True)
+class WantedTable:
+    """A SourceTable, in plain values. subject: as messages name it."""
+
+    subject: str
+    schema: str
+    table: str
+    key_columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WantedCopy:
+    """A Reflection, in plain values. name: `namespace/name`; source: the WantedTable's subject."""
+
+    name: str
+    subject: str
+    source: str
+    schema: str
+    table: str
+    create: bool = True
+    existing: str = ""
+    accepts_cascades: bool = False
+    stream: str = "default"
+    where: str = ""
+    initial_snapshot: bool = True
+    resync_token: str = ""
+    on_position_lost: str = "Sweep"
+    paused: bool = False
+    allowed_deletes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A source table whose capture is in place. mended: it was not, or not whole, until now: what was written
+    meanwhile is unknown."""
+
+    capture: Capture
+    shape: TableShape
+    fingerprint: str
+    mended: bool
+    purged: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A Reflection that can move. table: identity of its destination table. empty: no row is there."""
+
+    wanted: WantedCopy
+    mirror: Mirror
+    shaping: str
+    table: str
+    empty: bool
+    estimated: int
+    mended: bool
+    purged: str
+    checkpoint: checkpoints.Checkpoint | None = None
+
+
+@dataclass
+class Report:
+    """What was planned (and done, when acting), and what failed, by subject."""
+
+    actions: list[tuple[str, Action]] = field(default_factory=list)
+    failed: dict[str, errors.PantographError] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+Waiting = Callable[[str], None]
+
+
+def home(
+    session: Session, dialect: Dialect, tables: Sequence[MetaTable], subject: str, report: Report, *, act: bool
+) -> bool:
+    """Make our tables in a database; whether they are there now. Nothing is sent where all of them are."""
+    missing = [table for table in tables if not observe.has_home(session, dialect, table.name)]
+    if not missing:
+        return True
+    statements = [Statement(sql) for sql in dialect.home()]
+    statements += [Statement(dialect.meta_table(table)) for table in missing]
+    action = MakeHome(subject, f"make {', '.join(table.name for table in missing)}", tuple(statements))
+    report.actions.append((dialect.address.label, action))
+    if act:
+        execute.run(session, dialect, action)
+    return act
+
+
+def source(
+    session: Session,
+    dialect: Dialect,
+    owner: str,
+    tables: Sequence[WantedTable],
+    report: Report,
+    *,
+    lease: float,
+    adopt: bool = False,
+    act: bool = True,
+    patience: float = 300.0,
+    waiting: Waiting = lambda _: None,
+) -> tuple[dict[str, Captured], Control | None]:
+    """Captures of a source Database's tables, by subject, and its control row.
+
+    Raises `Refused` and `CaptureOwned` for the database as a whole; what is wrong with one table goes into the report.
+    """
+    with session.step(steps.INSPECT):
+        dialect.check(session, Role.READER)
+    there = home(session, dialect, SOURCE_TABLES, f"Database {dialect.address.label}", report, act=act)
+    control: Control | None = None
+    if there:
+        with session.step(steps.PREPARE):
+            control = fence.found(session, dialect, owner, lease, adopt=adopt) if act else dialect.control(session)
+    recorded = observe.captures(session, dialect) if there else {}
+    captured: dict[str, Captured] = {}
+    for wanted in tables:
+        try:
+            one = _captured(session, dialect, wanted, recorded, report, act=act, patience=patience, waiting=waiting)
+        except errors.PantographError as error:
+            if isinstance(error, errors.Unreachable):
+                raise
+            report.failed[wanted.subject] = error
+            continue
+        if one is not None:
+            captured[wanted.subject] = one
+    return captured, control
+
+
+def _captured(
+    session: Session,
+    dialect: Dialect,
+    wanted: WantedTable,
+    recorded: Mapping[str, tuple[Capture, str, str]],
+    report: Report,
+    *,
+    act: bool,
+    patience: float,
+    waiting: Waiting,
+) -> Captured | None:
+    seen = observe.table(session, dialect, wanted.schema, wanted.table, dict(recorded))
+    capture = sourcetables.wanted_capture(dialect, seen, wanted.key_columns)
+    assert seen.shape is not None
+    mended = False
+    for action in sourcetables.plan(wanted.subject, dialect, seen, capture):
+        report.actions.append((dialect.address.label, action))
+        mended = mended or (isinstance(action, InstallCapture) and action.mends)
+        if act:
+            execute.run(session, dialect, action, patience=patience, waiting=waiting)
+    for spot in dialect.blind_spots(seen.shape):
+        report.notes.append(f"{wanted.subject}: not captured: {spot}")
+    with session.step(steps.INSPECT):
+        key = (seen.shape.schema, seen.shape.name)
+        fingerprint = dialect.fingerprints(session, [key]).get(key, "")
+    purged = recorded[capture.id][1] if capture.id in recorded else ""
+    return Captured(capture, seen.shape, fingerprint, mended, purged)
+
+
+def copies(
+    session: Session,
+    target: Dialect,
+    origin: Dialect,
+    owner: str,
+    wanted: Sequence[WantedCopy],
+    captured: Mapping[str, Captured],
+    report: Report,
+    *,
+    act: bool = True,
+    estimate: Callable[[Captured], int] = lambda _: 0,
+    try_rows: Callable[[Mirror], None] = lambda _: None,
+) -> dict[str, Ready]:
+    """Reflections into one destination Database that can move, by name; what is wrong with one goes into the report."""
+    with session.step(steps.INSPECT):
+        target.check(session, Role.WRITER)
+    there = home(session, target, checkpoints.TABLES, f"Database {target.address.label}", report, act=act)
+    with session.step(steps.LOAD_CHECKPOINTS):
+        known = checkpoints.load(session, target, owner) if there else {}
+    ready: dict[str, Ready] = {}
+    shapes: dict[tuple[str, str], TableShape] = {}
+    for copy in wanted:
+        if copy.source not in captured:
+            failure = report.failed.get(copy.source)
+            report.failed[copy.name] = failure or errors.DependencyNotReady(f"{copy.source} is not there")
+            continue
+        try:
+            one = _copy(
+                session, target, origin, copy, captured[copy.source], known, report,
+                act=act, estimate=estimate, try_rows=try_rows,
+            )  # fmt: skip
+        except errors.PantographError as error:
+            if isinstance(error, errors.Unreachable):
+                raise
+            report.failed[copy.name] = error
+            continue
+        if one is not None:
+            ready[copy.name] = one
+    for name, one in list(ready.items()):
+        if one.mirror.referenced_by and act:
+            start = observe.destination(session, target, *one.mirror.destination)
+            shapes.update(observe.cascading(session, target, start))
+            assert start.shape is not None
+            cascades = mapping.cascades(start.shape, shapes, _writing(owner, ready, known))
+            ready[name] = replace(one, mirror=replace(one.mirror, cascades=cascades))
+    return ready
+
+
+def _writing(
+    owner: str, ready: Mapping[str, Ready], known: Mapping[str, checkpoints.Checkpoint]
+) -> dict[tuple[str, str], list[mapping.Writing]]:
+    del known
+    writing: dict[tuple[str, str], list[mapping.Writing]] = {}
+    for one in ready.values():
+        key = tuple(column.destination for column in one.mirror.key)
+        writing.setdefault(one.mirror.destination, []).append(mapping.Writing(owner, one.mirror.name, key))
+    return writing
+
+
+def checkpoint_name(reflection: str) -> str:
+    """The name of a Reflection's own checkpoint."""
+    return f"reflection/{reflection}"
+
+
+def _copy(
+    session: Session,
+    target: Dialect,
+    origin: Dialect,
+    copy: WantedCopy,
+    captured: Captured,
+    known: Mapping[str, checkpoints.Checkpoint],
+    report: Report,
+    *,
+    act: bool,
+    estimate: Callable[[Captured], int],
+    try_rows: Callable[[Mirror], None],
+) -> Ready | None:
+    seen = observe.destination(session, target, copy.schema, copy.table)
+    # A column that the destination computes or numbers by itself has no place in ours.
+    planned = reflections.plan(
+        copy.subject, captured.shape, captured.capture.key, seen, origin, target, create=copy.create
+    )
+    for action in planned.actions:
+        report.actions.append((target.address.label, action))
+        if act:
+            execute.run(session, target, action)
+    shape = planned.shape
+    if planned.actions and act:
+        again = observe.destination(session, target, copy.schema, copy.table).shape
+        if again is None:
+            raise errors.DatabaseError(f"{shape.label} was created and cannot be seen; is the grant on it missing?")
+        shape = again
+    asked = mapping.Asked(copy.name, copy.stream, copy.where, copy.accepts_cascades)
+    mirror = mapping.mirror(asked, captured.capture, captured.shape, shape, origin, target, captured.fingerprint)
+    empty = seen.shape is None or not observe.rows_there(session, target, shape.schema, shape.name)
+    if copy.where:
+        _one_condition(copy.where)
+        try_rows(mirror)
+    checkpoint = known.get(checkpoint_name(copy.name))
+    ours = checkpoint is not None and checkpoint.state.table == shape.identity
+    if not empty and not ours and not copy.existing:
+        raise errors.PantographError(
+            f"{shape.label} in {target.address.label} is not empty, and its rows are not ours; say "
+            "spec.destination.existing: Replace (they go, but for those that the source has too) or Keep",
+            reason="DestinationNotEmpty",
+        )
+    return Ready(
+        wanted=copy,
+        mirror=mirror,
+        shaping=mapping.shaping(mirror),
+        table=shape.identity,
+        empty=empty,
+        estimated=estimate(captured),
+        mended=captured.mended,
+        purged=captured.purged,
+        checkpoint=checkpoint,
+    )
+
+
+def _one_condition(text: str) -> None:
+    """Raise `SpecError` for text that would reach beyond the brackets it is put into."""
+    depth, quoted = 0, ""
+    for i, letter in enumerate(text):
+        if quoted:
+            quoted = "" if letter == quoted else quoted
+            continue
+        if letter in "'\"`":
+            quoted = letter
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if depth < 0 or letter == ";" or text[i : i + 2] in ("--", "/*"):
+            raise errors.SpecError("is not one condition (a bracket too many, ';' or a comment)", path="spec.where")
+    if depth or quoted:
+        raise errors.SpecError("is not one condition (a bracket or a quote is left open)", path="spec.where")

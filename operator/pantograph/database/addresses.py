@@ -1,0 +1,51 @@
+"""From a Database's manifest and its Secrets to an address that a dialect can connect to."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+
+from pantograph.api.databases import Database
+from pantograph.api.manifests import Manifests
+from pantograph.dialects.base import Address
+
+
+def address(manifests: Manifests, database: Database) -> Address:
+    """The address of a Database. Certificates go into private files, because drivers want files."""
+    spec = database.spec
+    credentials = manifests.credentials_of(database)
+    tls = manifests.tls_of(database)
+    return Address(
+        dialect=spec.dialect,
+        host=credentials.host or "",
+        port=credentials.port or 0,
+        database=credentials.database or "",
+        path=spec.path or "",
+        username=credentials.username,
+        password=credentials.password,
+        tls_mode=spec.tls.mode if spec.tls else "",
+        tls_ca=_file(tls.ca),
+        tls_cert=_file(tls.certificate),
+        tls_key=_file(tls.key),
+        options={name: str(value) for name, value in spec.options.items()},
+        capture_schema=spec.capture_schema,
+    )
+
+
+_folder = ""
+
+
+def _file(content: bytes | None) -> str:
+    """A private file with this content, gone when the process ends; "" for none."""
+    global _folder  # noqa: PLW0603  # one folder a process, made when the first file is
+    if not content:
+        return ""
+    if not _folder:
+        _folder = tempfile.mkdtemp(prefix="pantograph-")
+        atexit.register(shutil.rmtree, _folder, ignore_errors=True)
+    handle, path = tempfile.mkstemp(dir=_folder)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+    return path

@@ -1,0 +1,85 @@
+"""What a SourceTable needs in its database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pantograph import errors
+from pantograph.dialects.base import Dialect
+from pantograph.model import names
+from pantograph.model.changes import Capture
+from pantograph.model.tables import TableShape
+from pantograph.reconcile.actions import Action, InstallCapture
+from pantograph.reconcile.observed import TableSeen
+
+
+def wanted_capture(dialect: Dialect, seen: TableSeen, key_columns: Sequence[str]) -> Capture:
+    """The capture that the manifest asks for. Raises `SpecError` for a table or a key that will not do."""
+    shape = seen.shape
+    if shape is None:
+        label = f"{seen.schema}.{seen.name}" if seen.schema else seen.name
+        raise errors.SpecError(
+            f"there is no table {label} in {dialect.address.label}, or none that {dialect.address.username or 'we'} may read",
+            path="spec.table",
+        )
+    key = _key(shape, key_columns)
+    identity = names.capture_id(shape.schema, shape.name)
+    columns = key
+    version = 1
+    if seen.capture is not None and seen.capture.columns:
+        same = seen.capture.columns == columns
+        version = seen.capture.version if same else seen.capture.version + 1
+    return Capture(
+        id=identity,
+        schema=shape.schema,
+        table=shape.name,
+        key=key,
+        columns=columns,
+        event_table=dialect.event_table(identity, shape.schema, shape.name),
+        version=version,
+        identity=shape.identity,
+    )
+
+
+def _key(shape: TableShape, given: Sequence[str]) -> tuple[str, ...]:
+    if not given:
+        if shape.key:
+            return shape.key
+        usable = [columns for _, columns in shape.uniques if not _nullable(shape, columns)]
+        advice = (
+            f"keyColumns: [{', '.join(usable[0])}] would do"
+            if usable
+            else "give it a primary key, or a unique key on columns that are not null, and name that as keyColumns"
+        )
+        raise errors.SpecError(f"{shape.label} has no primary key; {advice}", path="spec.keyColumns")
+    missing = [name for name in given if shape.column(name) is None]
+    if missing:
+        have = ", ".join(column.name for column in shape.columns)
+        raise errors.SpecError(f"no column {missing[0]} in {shape.label}; there are {have}", path="spec.keyColumns")
+    sets = [set(shape.key), *(set(columns) for _, columns in shape.uniques)]
+    if set(given) not in sets:
+        raise errors.SpecError(
+            f"({', '.join(given)}) is not unique in {shape.label}; name the columns of a unique key", path="spec.keyColumns"
+        )
+    nullable = _nullable(shape, given)
+    if nullable:
+        raise errors.SpecError(f"column {nullable} of {shape.label} may be null", path="spec.keyColumns")
+    return tuple(given)
+
+
+def _nullable(shape: TableShape, columns: Sequence[str]) -> str:
+    return next((column.name for column in shape.pick(columns) if column.nullable), "")
+
+
+def plan(subject: str, dialect: Dialect, seen: TableSeen, capture: Capture) -> list[Action]:
+    """Actions that bring a capture about; none when it is there and healthy."""
+    assert seen.shape is not None
+    known = seen.capture is not None and replace(seen.capture, identity="") == replace(capture, identity="")
+    same_table = seen.capture is not None and seen.capture.identity == capture.identity
+    if known and same_table and seen.state.healthy and not seen.broken:
+        return []
+    mends = seen.capture is not None
+    why = seen.broken or "; ".join(seen.state.problems) or ("it is another table" if mends and not same_table else "")
+    summary = f"{'mend' if mends else 'install'} capture of {seen.shape.label}" + (f" ({why})" if why and mends else "")
+    return [InstallCapture(subject, summary, tuple(dialect.install(capture, seen.shape)), capture, mends)]

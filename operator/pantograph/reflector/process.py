@@ -1,0 +1,405 @@
+"""Everything that moves rows out of one source Database: its workers, the poll, the nonces, the purge.
+
+A supervisor prepares, starts the workers and waits. When something drifts, or the source's own connection breaks, it
+stops them all, prepares again and starts again from the checkpoints: one way to begin, and it is always the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from pantograph import dialects, errors
+from pantograph.apply import observe, prepare
+from pantograph.apply.prepare import Captured, Ready, Report, WantedCopy, WantedTable
+from pantograph.database.sessions import Session
+from pantograph.dialects.base import Address, Dialect, Role
+from pantograph.model.changes import Position
+from pantograph.pipeline import fence, steps
+from pantograph.pipeline.turn import Group, Limits
+from pantograph.reflector.reporting import Board
+from pantograph.reflector.streams import Apart, News, Source, Stream, Worker, why_sweep
+
+NONCE_EVERY = 60.0
+QUICKEST_POLL = 0.002
+QUICK_FOR = 1.0
+"""After a change the poll stays quick for this long; then it slows down to `pollInterval`."""
+PURGE_BATCH = 10_000
+RETRY_FAILED_EVERY = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long events of a table may wait for somebody who does not move."""
+
+    max_age: float = 7 * 86400.0
+    max_rows: int = 100_000_000
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A source Database and all that is copied from it. name: `namespace/name`; owner: installation/namespace/name.
+
+    copies: for each destination Database's name, its address and the Reflections that go there.
+    """
+
+    name: str
+    owner: str
+    address: Address
+    tables: tuple[WantedTable, ...]
+    copies: Mapping[str, tuple[Address, tuple[WantedCopy, ...]]]
+    retention: Mapping[str, Retention] = field(default_factory=dict)
+    limits: Limits = Limits()
+    poll_interval: float = 0.2
+    sweeps: int = 2
+    paused: bool = False
+    adopt: bool = False
+
+    @property
+    def lease(self) -> float:
+        """Seconds that capture goes on without us: as long as the longest retention."""
+        return max((r.max_age for r in self.retention.values()), default=Retention().max_age)
+
+
+class Process:
+    """Runs one source Database until `stop` is set."""
+
+    def __init__(self, wanted: Wanted, board: Board, stop: threading.Event) -> None:
+        self.wanted, self.board, self.stop = wanted, board, stop
+        self._halt = threading.Event()  # ends the workers of this round
+        self._workers: list[Worker] = []
+        self._lock = threading.RLock()
+        self._source: Source | None = None
+        self._streams: dict[tuple[str, str], Stream] = {}
+        self._captured: dict[str, Captured] = {}
+        self._again = threading.Event()
+        self.fatal: errors.PantographError | None = None
+
+    # -- the supervisor ----------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Until stopped. Raises nothing: what fails is on the board, and tried again."""
+        backoff = 0.0
+        for _, copies in self.wanted.copies.values():
+            for copy in copies:
+                self.board.phase(copy.name, "Waiting")
+        while not self.stop.is_set():
+            began = time.monotonic()
+            try:
+                self._round()
+                backoff = 0.0 if time.monotonic() - began > NONCE_EVERY else min(30.0, max(0.2, backoff * 2))
+            except errors.PantographError as error:
+                self._all_failed(error)
+                if isinstance(error, errors.CaptureOwned):
+                    self.fatal = error
+                backoff = min(30.0, max(0.5, backoff * 2))
+            self.stop.wait(backoff)
+
+    def _all_failed(self, error: errors.PantographError) -> None:
+        phase = "Unreachable" if isinstance(error, errors.Unreachable) else "Failed"
+        for _, copies in self.wanted.copies.values():
+            for copy in copies:
+                self.board.failed(copy.name, error.reason)
+                self.board.phase(copy.name, phase, error.reason, str(error))
+
+    def _round(self) -> None:
+        """Prepare, start, wait until something ends the round, stop."""
+        self._halt = threading.Event()
+        self._again = threading.Event()
+        dialect = dialects.load(self.wanted.address)
+        report = Report()
+        admin = Session(dialect, Role.ADMIN)
+        try:
+            self._captured, control = prepare.source(
+                admin, dialect, self.wanted.owner, self.wanted.tables, report,
+                lease=self.wanted.lease, adopt=self.wanted.adopt, waiting=self.board.messages,
+            )  # fmt: skip
+            assert control is not None
+            with admin.step(steps.INSPECT):
+                server = dialect.server(admin)
+            side = Session(dialect, Role.SIDE)
+            source = self._source = Source(
+                name=self.wanted.name,
+                owner=self.wanted.owner,
+                dialect=dialect,
+                limits=self.wanted.limits,
+                news=News(),
+                board=self.board,
+                stop=self._halt,
+                side=side,
+                side_lock=threading.RLock(),
+                control=control,
+                life=server.life,
+                sweeps=threading.Semaphore(self.wanted.sweeps),
+                captures={one.capture.id: one.capture for one in self._captured.values()},
+                replan=self._again,
+            )
+            failed = self._bring_up(admin, report, set())
+        except BaseException:
+            self._end_round()
+            raise
+        finally:
+            admin.close()
+        try:
+            self._housekeeping(source)
+            poller = threading.Thread(target=self._poll, args=(source,), name="poll", daemon=True)
+            poller.start()
+            self._wait(source, failed)
+        finally:
+            self._end_round()
+
+    def _end_round(self) -> None:
+        self._halt.set()
+        if self._source is not None:
+            self._source.news.publish()
+        for worker in self._workers:
+            worker.halted.set()
+        for worker in self._workers:
+            if worker.ident is not None:
+                worker.join(timeout=30.0)
+        self._workers, self._streams = [], {}
+        if self._source is not None:
+            self._source.side.close()
+            self._source = None
+
+    def _wait(self, source: Source, failed: set[str]) -> None:
+        nonce_at = time.monotonic() + NONCE_EVERY
+        retry_at = time.monotonic() + RETRY_FAILED_EVERY
+        while not (self.stop.is_set() or self._again.is_set()):
+            self._again.wait(0.1)
+            now = time.monotonic()
+            if now >= nonce_at:
+                self._housekeeping(source)
+                self._look_for_drift(source)
+                nonce_at = now + NONCE_EVERY
+            if failed and now >= retry_at:
+                failed = self._retry(source, failed)
+                retry_at = now + RETRY_FAILED_EVERY
+
+    def _retry(self, source: Source, failed: set[str]) -> set[str]:
+        """Reflections that could not be prepared may be able now; those of missing tables need a whole new round."""
+        admin = Session(source.dialect, Role.ADMIN)
+        try:
+            report = Report()
+            if any(copy.source not in self._captured for copy in self._copies() if copy.name in failed):
+                before = set(self._captured)
+                captured, _ = prepare.source(
+                    admin, source.dialect, self.wanted.owner, self.wanted.tables, report, lease=self.wanted.lease
+                )
+                if set(captured) != before:
+                    self._again.set()
+                    return failed
+            return self._bring_up(admin, report, set(self._running()))
+        finally:
+            admin.close()
+
+    def _copies(self) -> list[WantedCopy]:
+        return [copy for _, copies in self.wanted.copies.values() for copy in copies]
+
+    def _running(self) -> list[str]:
+        return [name for worker in self._workers if worker.is_alive() for name in worker.names()]
+
+    def _bring_up(self, admin: Session, report: Report, running: set[str]) -> set[str]:
+        """Prepare and start every Reflection that is not running; the names of those that could not be prepared."""
+        source = self._source
+        assert source is not None
+        failed: set[str] = set()
+
+        def estimate(one: Captured) -> int:
+            return observe.estimated(admin, source.dialect, one.shape.schema, one.shape.name)
+
+        def try_rows(mirror: object) -> None:
+            with admin.step(steps.INSPECT):
+                admin.rows(f"select 1 from ({source.dialect.rows_of(mirror)}) q where 1 = 0")  # type: ignore[arg-type]
+
+        for destination, (address, copies) in self.wanted.copies.items():
+            waiting = [copy for copy in copies if copy.name not in running]
+            if not waiting:
+                continue
+            try:
+                target = dialects.load(address)
+                session = Session(target, Role.ADMIN)
+            except errors.PantographError as error:
+                report.failed.update({copy.name: error for copy in waiting})
+                continue
+            try:
+                ready = prepare.copies(
+                    session, target, source.dialect, self.wanted.owner, waiting, self._captured, report,
+                    estimate=estimate, try_rows=try_rows,
+                )  # fmt: skip
+            except errors.PantographError as error:
+                report.failed.update({copy.name: error for copy in waiting})
+                continue
+            finally:
+                session.close()
+            self._start(source, destination, address, ready)
+        for copy in self._copies():
+            error = report.failed.get(copy.name)
+            if error is not None:
+                failed.add(copy.name)
+                self.board.failed(copy.name, error.reason)
+                self.board.phase(copy.name, "Failed", error.reason, str(error))
+        return failed
+
+    # -- workers -----------------------------------------------------------------------------------------------------
+
+    def _start(self, source: Source, destination: str, address: Address, ready: Mapping[str, Ready]) -> None:
+        by_stream: dict[str, dict[str, Ready]] = {}
+        for one in ready.values():
+            seen = self.board.of(one.wanted.name)
+            seen.source = ".".join(filter(None, one.mirror.source))
+            seen.destination = ".".join(filter(None, one.mirror.destination))
+            seen.stream = one.wanted.stream
+            seen.complete = bool(one.checkpoint and one.checkpoint.state.complete)
+            by_stream.setdefault(one.wanted.stream, {})[one.wanted.name] = one
+        for name, members in by_stream.items():
+            stream = self._streams.get((destination, name))
+            if stream is None:
+                in_step = {n: r for n, r in members.items() if r.checkpoint and r.checkpoint.state.in_step}
+                stream = Stream(name, source, address, dialects.load, dict(in_step))
+                stream.aside = self._aside_of(source, stream, address)
+                self._streams[destination, name] = stream
+                # Whoever is in step but has something to do by itself leaves before the first window.
+                for one in in_step.values():
+                    if one.wanted.paused or self.wanted.paused or (one.checkpoint and why_sweep(one.checkpoint, one)):
+                        stream.leave(one.wanted.name)
+                self._begin(stream)
+            else:
+                in_step = {}
+            # Smallest tables first: most of the database is there soonest.
+            for one in sorted(members.values(), key=lambda r: r.estimated):
+                if one.wanted.name not in in_step:
+                    stream.aside(one, "")
+
+    def _begin(self, worker: Worker) -> None:
+        with self._lock:
+            self._workers = [w for w in self._workers if w.ident is None or w.is_alive()]
+            self._workers.append(worker)
+        worker.start()
+
+    def _aside_of(self, source: Source, stream: Stream, address: Address) -> Callable[[Ready, str], None]:
+        def aside(ready: Ready, why: str) -> None:
+            if self._halt.is_set():
+                return
+            name = ready.wanted.name
+            if ready.wanted.paused or self.wanted.paused:
+                self.board.phase(name, "Paused")
+                return
+            if why:
+                self.board.phase(name, "Failed", "Rejected", why)
+            # What made it leave is answered by now, or will be asked again by the worker itself.
+            self._begin(Apart(source, address, dialects.load, dataclasses.replace(ready), stream.join))
+
+        return aside
+
+    # -- the source's own work ---------------------------------------------------------------------------------------
+
+    def _poll(self, source: Source) -> None:
+        """Look whether anything may have been committed: often while there is traffic, seldom when there is none."""
+        windows = source.dialect.reader(list(source.captures.values()))
+        last, changed_at = "", time.monotonic()
+        pause = QUICKEST_POLL
+        try:
+            while not self._halt.is_set():
+                with source.side_lock, source.side.step(steps.LOOK):
+                    token = windows.token(source.side)
+                now = time.monotonic()
+                if token != last:
+                    last, changed_at, pause = token, now, QUICKEST_POLL
+                    source.news.publish()
+                elif now - changed_at > QUICK_FOR:
+                    pause = min(self.wanted.poll_interval, pause * 1.3)
+                self._halt.wait(pause)
+        except Exception as error:
+            if not self._halt.is_set():
+                self.board.messages(f"{self.wanted.name}: the poll ended ({error}); beginning again")
+        finally:
+            self._again.set()
+
+    def _housekeeping(self, source: Source) -> None:
+        """A nonce, the lease, registrations; then what nobody needs any more is deleted."""
+        positions = {key: group.read for key, group in source.groups.items() if group.read}
+        registrations = self._floors(source)
+        try:
+            with source.side_lock, source.side.step(steps.WRITE_NONCE):
+                nonce, control = fence.advance(
+                    source.side, source.dialect, source.owner, self.wanted.lease, registrations
+                )
+        except (errors.Unreachable, errors.CaptureOwned, errors.PositionLost):
+            raise
+        except errors.PantographError as error:
+            source.side.rollback()
+            self.board.messages(f"{self.wanted.name}: NonceNotWritten: {error}")
+            return
+        if control.incarnation != source.control.incarnation:
+            self.board.messages(f"{self.wanted.name}: the lease of capture had ended; what was written since is unknown")
+            self._again.set()
+            return
+        if source.control.nonces and source.control.nonces[-1] not in control.nonces[:-1]:
+            self.board.messages(f"{self.wanted.name}: SourceMoved: the last nonce is not there any more")
+            self._again.set()
+        source.control = control
+        for worker in list(self._workers):
+            worker.noted(nonce, positions)
+        self._purge(source)
+
+    def _floors(self, source: Source) -> dict[str, tuple[str, str]]:
+        """The oldest position that each Reflection might go back to, as its checkpoint in the destination knows it."""
+        floors: dict[str, tuple[str, str]] = {}
+        for group in list(source.groups.values()):
+            state = group.checkpoint.state
+            floor = state.nonces[0][1] if state.nonces else str(group.checkpoint.position)
+            if floor:
+                for mirror in list(group.mirrors):
+                    floors[mirror.name] = (mirror.capture.id, floor)
+        return floors
+
+    def _purge(self, source: Source) -> None:
+        windows = source.dialect.reader(list(source.captures.values()))
+        table = source.dialect.ours("captures")
+        with source.side_lock:
+            registered = observe.registrations(source.side, source.dialect)
+        by_capture: dict[str, list[Position]] = {}
+        for _, _, capture, position, _ in registered:
+            by_capture.setdefault(capture, []).append(Position(position))
+        wanted = {one.capture.id: subject for subject, one in self._captured.items()}
+        deadline = time.monotonic() + 5.0
+        for capture in list(source.captures.values()):
+            retention = self.wanted.retention.get(wanted.get(capture.id, ""), Retention())
+            floors = by_capture.get(capture.id, [])
+            while floors and not self._halt.is_set() and time.monotonic() < deadline:
+                with source.side_lock, source.side.step(steps.PURGE):
+                    count = windows.purge(source.side, capture, floors, PURGE_BATCH)
+                if count < PURGE_BATCH or source.dialect.features.single_writer:
+                    break
+            with source.side_lock, source.side.step(steps.PURGE):
+                taken, mark = windows.expire(
+                    source.side, capture, retention.max_age, retention.max_rows, PURGE_BATCH
+                )
+                if taken and mark:
+                    source.side.run(f"update {table} set purged = :mark where id = :id", mark=mark, id=capture.id)
+
+    def _look_for_drift(self, source: Source) -> None:
+        """Is every capture, and every table under it, as it was planned?"""
+        tables = [(one.shape.schema, one.shape.name) for one in self._captured.values()]
+        with source.side_lock, source.side.step(steps.INSPECT):
+            found = source.dialect.fingerprints(source.side, tables)
+            for one in self._captured.values():
+                shape = one.shape if (one.shape.schema, one.shape.name) in found else None
+                state = source.dialect.capture_state(source.side, one.capture, shape)
+                same = found.get((one.shape.schema, one.shape.name)) == one.fingerprint
+                if not state.healthy or not same:
+                    self.board.messages(
+                        f"{self.wanted.name}: CaptureDrift: {one.shape.label}: "
+                        + ("; ".join(state.problems) or "the table has changed")
+                    )
+                    self._again.set()
+
+    # -- for others --------------------------------------------------------------------------------------------------
+
+    def groups(self) -> list[Group]:
+        """The groups that are moved now."""
+        return list(self._source.groups.values()) if self._source else []

@@ -1,0 +1,119 @@
+"""What is known about each Reflection right now: written by the workers, read by `status`, metrics and the terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pantograph.pipeline.turn import Outcome
+
+
+@dataclass
+class Seen:
+    """One Reflection. phase: Waiting, Snapshot, Sweep, Held, Streaming, Paused or Failed. Counters only grow.
+
+    behind_since: when (monotonic) its oldest unapplied event was made, as far as we know; None when nothing waits.
+    """
+
+    name: str
+    phase: str = "Waiting"
+    reason: str = ""
+    message: str = ""
+    upserted: int = 0
+    deleted: int = 0
+    events: int = 0
+    turns: dict[str, int] = field(default_factory=dict)
+    turn_seconds: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict)
+    behind_since: float | None = None
+    last_success: float = 0.0
+    sweep_rows: int = 0
+    sweep_estimated: int = 0
+    held: int = 0
+    parked: int = 0
+    pending: int = 0
+    image: bool | None = None
+    image_reason: str = ""
+    image_at: float = 0.0
+    complete: bool = False
+    source: str = ""
+    destination: str = ""
+    stream: str = ""
+    caught_up: int = 0
+
+
+class Board:
+    """All Reflections of a process. Every method may be called from any thread."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lock = threading.Lock()
+        self._seen: dict[str, Seen] = {}
+        self._clock = clock
+        self.messages: Callable[[str], None] = lambda _: None
+
+    def of(self, name: str) -> Seen:
+        """The entry of a Reflection; made when it is not there yet."""
+        with self._lock:
+            return self._seen.setdefault(name, Seen(name))
+
+    def all(self) -> list[Seen]:
+        """Copies of all entries, by name."""
+        with self._lock:
+            return [dataclasses.replace(seen) for _, seen in sorted(self._seen.items())]
+
+    def drop(self, name: str) -> None:
+        """A Reflection is gone."""
+        with self._lock:
+            self._seen.pop(name, None)
+
+    def lag(self, seen: Seen) -> float | None:
+        """Seconds; 0 when nothing waits, None when nobody knows. Grows by itself while a worker is stuck."""
+        if seen.last_success == 0.0 and seen.behind_since is None:
+            return None
+        return 0.0 if seen.behind_since is None else max(0.0, self._clock() - seen.behind_since)
+
+    def phase(self, name: str, phase: str, reason: str = "", message: str = "") -> None:
+        """A Reflection is in another phase now; told once, when it changes."""
+        seen = self.of(name)
+        with self._lock:
+            changed = (seen.phase, seen.reason) != (phase, reason)
+            seen.phase, seen.reason, seen.message = phase, reason, message
+        if changed:
+            text = f"{name}: {phase}" + (f" ({reason})" if reason else "") + (f": {message}" if message else "")
+            self.messages(text)
+
+    def failed(self, name: str, reason: str) -> None:
+        """Count a failure."""
+        seen = self.of(name)
+        with self._lock:
+            seen.failures[reason] = seen.failures.get(reason, 0) + 1
+
+    def behind(self, names: list[str], seconds: float) -> None:
+        """The oldest event that these have not applied is `seconds` old."""
+        since = self._clock() - seconds
+        for name in names:
+            seen = self.of(name)
+            with self._lock:
+                seen.behind_since = since if seen.behind_since is None else min(seen.behind_since, since)
+
+    def turned(self, names: list[str], outcome: Outcome, *, reached: bool) -> None:
+        """A turn of these Reflections ended. `reached`: nothing that was committed before it is left."""
+        for name in names:
+            seen = self.of(name)
+            written = outcome.written.get(name)
+            with self._lock:
+                seen.turns[outcome.kind] = seen.turns.get(outcome.kind, 0) + 1
+                for phase, seconds in outcome.seconds.items():
+                    seen.turn_seconds[phase] = seen.turn_seconds.get(phase, 0.0) + seconds
+                if written:
+                    seen.upserted += written.upserted
+                    seen.deleted += written.deleted
+                    seen.events += written.events
+                    seen.parked += written.parked
+                if reached:
+                    seen.behind_since = None
+                    seen.last_success = time.time()
+                    seen.caught_up += 1

@@ -1,0 +1,84 @@
+"""Where the wanted state comes from: manifests in files (a cluster's objects say the same)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pantograph.api.databases import Database
+from pantograph.api.manifests import Manifests
+from pantograph.api.reflections import Reflection
+from pantograph.api.sourcetables import SourceTable
+from pantograph.apply.prepare import WantedCopy, WantedTable
+from pantograph.database.addresses import address
+from pantograph.pipeline.turn import Limits
+from pantograph.reflector.process import Retention, Wanted
+
+LOCAL = "local"
+"""The installation that `run -f` is."""
+
+
+def wanted(manifests: Manifests, *, installation: str = LOCAL, adopt: bool = False) -> list[Wanted]:
+    """What each source Database of the manifests is to do."""
+    result = []
+    for _, database in sorted(manifests.databases.items()):
+        tables = manifests.source_tables_of(database)
+        if tables:
+            result.append(_source(manifests, database, tables, installation, adopt=adopt))
+    return result
+
+
+def _source(
+    manifests: Manifests, database: Database, tables: tuple[SourceTable, ...], installation: str, *, adopt: bool
+) -> Wanted:
+    spec = database.spec.reflector
+    copies: dict[str, tuple[Database, list[WantedCopy]]] = {}
+    for table in tables:
+        for reflection in manifests.reflections_of(table):
+            destination = manifests.destination_of(reflection)
+            copies.setdefault(destination.name, (destination, []))[1].append(_copy(table, reflection))
+    return Wanted(
+        name=f"{database.namespace}/{database.name}",
+        owner=f"{installation}/{database.namespace}/{database.name}",
+        address=address(manifests, database),
+        tables=tuple(
+            WantedTable(table.subject, table.spec.schema_ or "", table.spec.table, tuple(table.spec.key_columns))
+            for table in tables
+        ),
+        copies={
+            name: (address(manifests, destination), tuple(listed)) for name, (destination, listed) in copies.items()
+        },
+        retention=_retention(tables),
+        limits=Limits(spec.batch_rows, spec.batch_bytes, spec.max_transaction_rows),
+        poll_interval=spec.poll_interval.total_seconds(),
+        sweeps=spec.sweep.parallel,
+        paused=spec.paused,
+        adopt=adopt,
+    )
+
+
+def _retention(tables: tuple[SourceTable, ...]) -> Mapping[str, Retention]:
+    return {
+        table.subject: Retention(table.spec.retention.max_age.total_seconds(), table.spec.retention.max_rows)
+        for table in tables
+    }
+
+
+def _copy(table: SourceTable, reflection: Reflection) -> WantedCopy:
+    spec = reflection.spec
+    return WantedCopy(
+        name=f"{reflection.namespace}/{reflection.name}",
+        subject=reflection.subject,
+        source=table.subject,
+        schema=spec.destination.schema_ or "",
+        table=spec.destination.table,
+        create=spec.destination.create_table,
+        existing=spec.destination.existing,
+        accepts_cascades=spec.destination.cascade == "Accept",
+        stream=f"{spec.destination.database_ref.name}/{spec.stream}",
+        where=spec.where,
+        initial_snapshot=spec.initial_snapshot,
+        resync_token=spec.resync_token,
+        on_position_lost=spec.on_position_lost,
+        paused=spec.paused,
+        allowed_deletes=reflection.allowed_deletes or None,
+    )

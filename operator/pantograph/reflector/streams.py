@@ -1,0 +1,564 @@
+"""Workers: one thread for each stream, and one for each Reflection that is apart from its stream.
+
+A lane is a worker's two connections and its reader of windows. A worker that fails backs off and begins again from its
+checkpoint; nobody else notices (promise 13).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pantograph import errors
+from pantograph.apply.prepare import Ready, checkpoint_name
+from pantograph.database.sessions import Session
+from pantograph.dialects.base import Address, Dialect, Role
+from pantograph.model.changes import Capture, Control, Position
+from pantograph.pipeline import checkpoints, fence, keys, steps, sweep, turn, writer
+from pantograph.pipeline.checkpoints import Checkpoint, State
+from pantograph.pipeline.turn import Group, Limits, Route
+from pantograph.reflector.reporting import Board
+
+LONGEST_BACKOFF = 60.0
+LOOK_AT_KEYS = 60.0
+"""Noted keys are looked up after each turn that wrote, and at least this often."""
+
+
+class News:
+    """Says when something may have been committed at the source. `wait` returns the newest generation."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self.generation = 0
+
+    def publish(self) -> None:
+        """There is something new."""
+        with self._condition:
+            self.generation += 1
+            self._condition.notify_all()
+
+    def wait(self, seen: int, timeout: float) -> int:
+        """Until a generation other than `seen` is there, or `timeout` seconds have passed."""
+        with self._condition:
+            self._condition.wait_for(lambda: self.generation != seen, timeout)
+            return self.generation
+
+
+@dataclasses.dataclass
+class Source:
+    """What all workers of a source Database share."""
+
+    name: str
+    owner: str
+    dialect: Dialect
+    limits: Limits
+    news: News
+    board: Board
+    stop: threading.Event
+    side: Session
+    side_lock: threading.RLock
+    control: Control
+    life: str
+    sweeps: threading.Semaphore
+    captures: dict[str, Capture]
+    # Groups by checkpoint (destination, name), for the positions that go with a nonce.
+    groups: dict[tuple[str, str], Group] = dataclasses.field(default_factory=dict)
+    replan: threading.Event = dataclasses.field(default_factory=threading.Event)
+
+
+class Worker(threading.Thread):
+    """A thread that keeps doing `work` until told to stop, with a lane that is opened again when it breaks."""
+
+    def __init__(self, name: str, source: Source, target: Address, make: Callable[[Address], Dialect]) -> None:
+        super().__init__(name=name, daemon=True)
+        self.source, self.target, self._make = source, target, make
+        self.halted = threading.Event()
+        self.inbox: list[tuple[str, dict[tuple[str, str], Position]]] = []
+        self._inbox_lock = threading.Lock()
+        self._route: Route | None = None
+        self._sessions: list[Session] = []
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    @property
+    def stopping(self) -> bool:
+        """Should the thread end?"""
+        return self.halted.is_set() or self.source.stop.is_set()
+
+    def names(self) -> list[str]:
+        """The Reflections that it speaks for."""
+        raise NotImplementedError
+
+    def work(self) -> None:
+        """Until something breaks or it is told to stop. `self.route` is open."""
+        raise NotImplementedError
+
+    @property
+    def route(self) -> Route:
+        """The open route."""
+        assert self._route is not None
+        return self._route
+
+    def run(self) -> None:
+        backoff = 0.0
+        while not self.stopping:
+            try:
+                self.open()
+                began = time.monotonic()
+                self.work()
+                if time.monotonic() - began > LONGEST_BACKOFF:
+                    backoff = 0.0
+            except (errors.StaleCheckpoint, errors.Contended) as error:
+                # Somebody else moved on, or was quicker: read again from where the checkpoint is now.
+                self._failed(error, "Contended")
+                backoff = min(1.0, backoff + 0.05)
+            except errors.CaptureDrift as error:
+                self._failed(error, "Replanning")
+                self.source.replan.set()
+                backoff = 0.5
+            except errors.CaptureOwned as error:
+                self._failed(error, "Failed")
+                return
+            except errors.PantographError as error:
+                self._failed(error, "Failed" if not isinstance(error, errors.Unreachable) else "Unreachable")
+                backoff = min(LONGEST_BACKOFF, max(0.5, backoff * 2))
+            except Exception as error:  # a bug: say so, and go on trying rather than fall silent
+                self._failed(errors.PantographError(f"{type(error).__name__}: {error}", reason="Bug"), "Failed")
+                backoff = min(LONGEST_BACKOFF, max(1.0, backoff * 2))
+            finally:
+                self.close()
+            # Chance spreads the attempts of many workers when a database comes back.
+            self.halted.wait(backoff * random.uniform(0.5, 1.0))  # noqa: S311
+
+    def _failed(self, error: errors.PantographError, phase: str) -> None:
+        for name in self.names():
+            self.source.board.failed(name, error.reason)
+            if phase != "Contended":
+                self.source.board.phase(name, phase, error.reason, str(error))
+
+    def open(self) -> None:
+        """Connect both ends."""
+        source = self.source
+        target = self._make(self.target)
+        reader = Session(source.dialect, Role.READER)
+        self._sessions = [reader]
+        writer_session = Session(target, Role.WRITER)
+        self._sessions.append(writer_session)
+        self._route = Route(
+            owner=source.owner,
+            epoch=source.control.epoch,
+            incarnation=source.control.incarnation,
+            life=source.life,
+            source=source.dialect,
+            target=target,
+            reader=reader,
+            writer=writer_session,
+            side=source.side,
+            side_lock=source.side_lock,
+            windows=source.dialect.reader(self.captures()),
+            limits=source.limits,
+        )
+
+    def captures(self) -> list[Capture]:
+        """The captures whose windows are read."""
+        return list(self.source.captures.values())
+
+    def close(self) -> None:
+        """Disconnect."""
+        for session in self._sessions:
+            session.close()
+        self._sessions, self._route = [], None
+
+    # -- shared by both kinds ----------------------------------------------------------------------------------------
+
+    def noted(self, nonce: str, positions: dict[tuple[str, str], Position]) -> None:
+        """A nonce was committed; the positions were taken before. Called by another thread."""
+        with self._inbox_lock:
+            self.inbox.append((nonce, positions))
+
+    def take_in_nonces(self, group: Group) -> None:
+        """Write the nonces that came in since into the group's checkpoint."""
+        with self._inbox_lock:
+            came, self.inbox = self.inbox, []
+        key = self.group_key(group)
+        pairs = [(nonce, str(positions[key])) for nonce, positions in came if positions.get(key)]
+        if not pairs or group.checkpoint.version == 0:
+            return
+
+        def change(state: State) -> State:
+            return dataclasses.replace(
+                state,
+                nonces=[*state.nonces, *pairs][-fence.KEPT_NONCES :],
+                incarnation=self.route.incarnation,
+                life=self.route.life,
+            )
+
+        turn.touch(self.route, group, change)
+
+    def group_key(self, group: Group) -> tuple[str, str]:
+        """Under which the source knows the group."""
+        return self.target.label, group.checkpoint.name
+
+    def load(self) -> dict[str, Checkpoint]:
+        """This owner's checkpoints in the destination."""
+        with self.route.writer.step(steps.LOAD_CHECKPOINTS):
+            return checkpoints.load(self.route.writer, self.route.target, self.source.owner)
+
+    def judge(self, group: Group, purged: dict[str, str]) -> bool:
+        """Ask the fence about a group. Goes back to an older position where it must; False when the position is lost."""
+        route, state = self.route, group.checkpoint.state
+        if not group.checkpoint.position:
+            return True
+        with self.source.side_lock, self.source.side.step(steps.READ_CONTROL):
+            control = route.source.control(self.source.side)
+            issued = route.windows.issued(self.source.side, group.checkpoint.position)
+        covered = all(
+            route.windows.covers(group.checkpoint.position, purged.get(m.capture.id, ""), m.capture)
+            for m in group.mirrors
+        )
+        verdict = fence.judge(state, control, route.life, issued=issued, covered=covered)
+        if isinstance(verdict, fence.InStep):
+            return True
+        if isinstance(verdict, fence.Lost):
+            for mirror in group.mirrors:
+                self.source.board.failed(mirror.name, "PositionLost")
+                self.source.board.messages(f"{mirror.name}: PositionLost: {verdict.reason}")
+            return False
+        for mirror in group.mirrors:
+            self.source.board.failed(mirror.name, "SourceMoved")
+            self.source.board.messages(
+                f"{mirror.name}: SourceMoved: the server is not as it was; reading again from the newest nonce it holds"
+            )
+        group.read = verdict.position
+        turn.touch(
+            route,
+            group,
+            lambda s: dataclasses.replace(s, life=route.life, page=None, image=False, image_reason="the source moved"),
+            position=verdict.position,
+        )
+        return True
+
+    def due(self, names: Iterable[str]) -> dict[str, list[keys.Noted]]:
+        """Noted keys whose time has come."""
+        route = self.route
+        result = {}
+        with route.writer.step(steps.NOTE_KEYS):
+            for name in names:
+                found = keys.due(
+                    route.writer, route.target, route.owner, name, time.time(), route.source.most_given_keys
+                )
+                if found:
+                    result[name] = found
+        return result
+
+
+class Apart(Worker):
+    """Moves one Reflection by itself: its sweep, or the way back to its stream after a pause or a failure."""
+
+    def __init__(
+        self,
+        source: Source,
+        target: Address,
+        make: Callable[[Address], Dialect],
+        ready: Ready,
+        hand_over: Callable[[Group, Ready], None],
+    ) -> None:
+        super().__init__(f"apart {ready.wanted.name}", source, target, make)
+        self.ready, self._hand_over = ready, hand_over
+        self.group: Group | None = None
+
+    def names(self) -> list[str]:
+        return [self.ready.wanted.name]
+
+    def work(self) -> None:
+        ready, board, name = self.ready, self.source.board, self.ready.wanted.name
+        known = self.load()
+        checkpoint = known.get(checkpoint_name(name)) or Checkpoint(self.source.owner, checkpoint_name(name))
+        group = self.group = Group(checkpoint, [ready.mirror])
+        if checkpoint.state.in_step:
+            # It left its stream without having been written down: it stands where the stream stands.
+            stream = known.get(stream_name(ready))
+            group.read = stream.position if stream else Position("")
+            inherited = stream.state.nonces if stream else []
+            turn.touch_apart(self.route, group, inherited)
+        self.source.groups[self.group_key(group)] = group
+        try:
+            reason = why_sweep(checkpoint, ready)
+            if not self.judge(group, {ready.mirror.capture.id: ready.purged}):
+                if ready.wanted.on_position_lost == "Stop":
+                    raise errors.PositionLost(f"{name} stops, as onPositionLost says; resync it to go on")
+                reason, group.read = "PositionLost", Position("")
+            if reason and (checkpoint.state.sweep is None or reason in ("SpecChanged", "Resync", "PositionLost")):
+                self._begin(group, reason)
+            self._go(group)
+            board.phase(name, "Streaming")
+        finally:
+            self.source.groups.pop(self.group_key(group), None)
+        if not self.stopping:
+            self._hand_over(group, ready)
+        self.halted.set()
+
+    def _begin(self, group: Group, reason: str) -> None:
+        ready = self.ready
+        if reason == "Snapshot" and not ready.wanted.initial_snapshot:
+            with turn.snapshot(self.route, [group.read]) as (until, _):
+                pass
+            group.read = until
+            turn.touch(self.route, group, lambda s: begun(s, self.route, ready))
+            return
+        if reason == "PositionLost":
+            group.read = Position("")
+        virgin = ready.empty and reason == "Snapshot" and not ready.mirror.references
+        sweep.begin(
+            self.route,
+            group,
+            sweep.Begun(
+                reason, virgin, ready.estimated, ready.shaping, ready.table, ready.wanted.resync_token,
+                keep=ready.wanted.existing == "Keep",
+            ),
+        )  # fmt: skip
+
+    def _go(self, group: Group) -> None:
+        """Sweep, if there is one to do, until the Reflection could join its stream."""
+        board, name = self.source.board, self.ready.wanted.name
+        permit = self.source.sweeps if group.checkpoint.state.sweep else contextlib.nullcontext()
+        with _permitted(permit, self):
+            while not self.stopping and group.checkpoint.state.sweep is not None:
+                state = group.checkpoint.state.sweep
+                seen = board.of(name)
+                phase = {"copy": "Snapshot" if state.reason == "Snapshot" else "Sweep", "held": "Held"}
+                message = (
+                    f"{state.extras} rows of {state.owned} are not at the source; allow their deletion with the "
+                    f'annotation pantograph.dev/allow-deletes: "{state.extras}"'
+                )
+                if state.phase == "held":
+                    board.phase(name, "Held", "SweepHeld", message)
+                    seen.held = state.extras
+                else:
+                    board.phase(name, phase.get(state.phase, "Sweep"), state.reason)
+                due = self.due([name]).get(name, []) if state.phase == "held" else []
+                outcome = sweep.step(self.route, group, due, self.ready.wanted.allowed_deletes)
+                after = group.checkpoint.state.sweep
+                seen.sweep_rows = after.rows if after else state.rows
+                seen.sweep_estimated = state.estimated
+                self.take_in_nonces(group)
+                if outcome.oldest:
+                    board.behind([name], outcome.oldest)
+                board.turned([name], outcome, reached=outcome.kind == "empty" or not outcome.more)
+                if not outcome.more:
+                    self.halted.wait(0.2)
+        board.of(name).complete = group.checkpoint.state.complete
+        board.of(name).held = 0
+        # What failed in its stream must first succeed alone, or it would fail its neighbours again.
+        more = True
+        while more and not self.stopping:
+            outcome = turn.take(self.route, group, due=self.due([name]))
+            board.turned([name], outcome, reached=not outcome.more)
+            more = outcome.more
+
+
+@contextlib.contextmanager
+def _permitted(permit: Any, worker: Worker) -> Any:
+    """Hold one of the source's permits to sweep; give up waiting when told to stop."""
+    if not isinstance(permit, threading.Semaphore):
+        yield
+        return
+    while not permit.acquire(timeout=0.2):
+        if worker.stopping:
+            yield
+            return
+    try:
+        yield
+    finally:
+        permit.release()
+
+
+def stream_name(ready: Ready) -> str:
+    """The name of the checkpoint of a Reflection's stream."""
+    return f"stream/{ready.wanted.stream}"
+
+
+def begun(state: State, route: Route, ready: Ready) -> State:
+    """The state of a Reflection that begins without a copy: what changes from now on is moved."""
+    return dataclasses.replace(
+        state,
+        complete=True,
+        sweep=None,
+        in_step=False,
+        shaping=ready.shaping,
+        table=ready.table,
+        resync_token=ready.wanted.resync_token,
+        incarnation=route.incarnation,
+        life=route.life,
+        destination=list(ready.mirror.destination),
+    )
+
+
+def why_sweep(checkpoint: Checkpoint, ready: Ready) -> str:
+    """Why the Reflection must be copied (again), or "" when it can go on."""
+    state = checkpoint.state
+    if checkpoint.version == 0:
+        return "Snapshot"
+    if state.table != ready.table:
+        return "Snapshot"
+    if state.shaping != ready.shaping:
+        return "SpecChanged"
+    if state.resync_token != ready.wanted.resync_token:
+        return "Resync"
+    if ready.mended:
+        return "CaptureDrift"
+    if not state.complete and state.sweep is None:
+        return "Snapshot"
+    return ""
+
+
+class Stream(Worker):
+    """Moves all Reflections of a stream together, one window at a time."""
+
+    def __init__(
+        self, name: str, source: Source, target: Address, make: Callable[[Address], Dialect], members: dict[str, Ready]
+    ) -> None:
+        super().__init__(f"stream {name}", source, target, make)
+        self.stream = name
+        self.members = members
+        self._arrived: list[tuple[Group, Ready]] = []
+        self._leaving: set[str] = set()
+        self._lock = threading.Lock()
+        self.aside: Callable[[Ready, str], None] = lambda _ready, _why: None
+        self._failing: dict[str, float] = {}
+
+    def names(self) -> list[str]:
+        return sorted(self.members)
+
+    # Called by other threads.
+
+    def join(self, group: Group, ready: Ready) -> None:
+        """A Reflection has caught up by itself and joins with the next window."""
+        with self._lock:
+            self._arrived.append((group, ready))
+        self.source.news.publish()
+
+    def leave(self, name: str) -> None:
+        """A Reflection is paused, deleted or to be planned again: it leaves before the next window."""
+        with self._lock:
+            self._leaving.add(name)
+        self.source.news.publish()
+
+    def work(self) -> None:
+        known = self.load()
+        name = f"stream/{self.stream}"
+        checkpoint = known.get(name) or Checkpoint(self.source.owner, name)
+        mirrors = [ready.mirror for ready in self.members.values()]
+        group = Group(checkpoint, mirrors)
+        self.source.groups[self.group_key(group)] = group
+        purged = {ready.mirror.capture.id: ready.purged for ready in self.members.values()}
+        if not self.judge(group, purged):
+            for ready in list(self.members.values()):
+                self._part(group, ready, "PositionLost")
+            group.read = Position("")
+        seen, look_at_keys = -1, 0.0
+        for ready in self.members.values():
+            self.source.board.phase(ready.wanted.name, "Streaming")
+        while not self.stopping:
+            self._let_go(group)
+            generation = self.source.news.generation
+            joiners = self._joiners(group)
+            due: dict[str, list[keys.Noted]] = {}
+            if time.monotonic() >= look_at_keys:
+                due = self.due(self.members)
+                look_at_keys = time.monotonic() + (1.0 if due else LOOK_AT_KEYS)
+            outcome = self._turn(group, joiners, due)
+            self.take_in_nonces(group)
+            if outcome is None:
+                continue
+            if any(written.parked for written in outcome.written.values()) or (
+                outcome.kind == "applied" and self._some_wait(outcome)
+            ):
+                look_at_keys = 0.0
+            if not outcome.more:
+                seen = self.source.news.wait(generation, 1.0)
+                del seen
+
+    def _some_wait(self, outcome: turn.Outcome) -> bool:
+        """Did the turn write a table that others of the stream point at? Their parked rows may go in now."""
+        written = {name for name, counts in outcome.written.items() if counts.upserted}
+        parents = {self.members[name].mirror.destination for name in written if name in self.members}
+        return any(
+            self.source.board.of(ready.wanted.name).parked
+            for ready in self.members.values()
+            if any(reference.parent in parents for reference in ready.mirror.references)
+        )
+
+    def _joiners(self, group: Group) -> list[tuple[Group, Ready]]:
+        with self._lock:
+            arrived, self._arrived = self._arrived, []
+        if arrived and not group.mirrors:
+            # The first one brings the stream its position.
+            group.read = arrived[0][0].read
+        return arrived
+
+    def _turn(
+        self, group: Group, joiners: list[tuple[Group, Ready]], due: dict[str, list[keys.Noted]]
+    ) -> turn.Outcome | None:
+        board, names = self.source.board, self.names()
+        if not group.mirrors and not joiners:
+            return turn.Outcome("empty")
+        try:
+            outcome = turn.take(self.route, group, [joiner for joiner, _ in joiners], due)
+        except writer.MirrorRejected as error:
+            self._arrived.extend(joiners)
+            self._set_aside(group, error)
+            return None
+        except BaseException:
+            self._arrived.extend(joiners)
+            raise
+        if joiners and outcome.kind in ("empty", "page"):
+            # Too much for one transaction with them in it: the stream goes on, and they catch up by themselves again.
+            for _joiner, ready in joiners:
+                self.aside(ready, "")
+            return None
+        for _joiner, ready in joiners:
+            self.members[ready.wanted.name] = ready
+            group.mirrors.append(ready.mirror)
+            board.phase(ready.wanted.name, "Streaming")
+        names = self.names()
+        if outcome.oldest:
+            board.behind(names, outcome.oldest)
+        board.turned(names, outcome, reached=not outcome.more)
+        state = group.checkpoint.state
+        for name in names:
+            seen = board.of(name)
+            seen.image, seen.image_reason, seen.image_at = state.image, state.image_reason, state.image_at
+            seen.complete = True
+        return outcome
+
+    def _set_aside(self, group: Group, error: writer.MirrorRejected) -> None:
+        """One Reflection's rows do not fit: it leaves, and its neighbours go on."""
+        name = error.mirror.name
+        self.source.board.failed(name, error.reason)
+        ready = self.members.get(name)
+        if ready is not None:
+            self._part(group, ready, str(error))
+
+    def _let_go(self, group: Group) -> None:
+        with self._lock:
+            leaving, self._leaving = self._leaving, set()
+        for name in leaving:
+            ready = self.members.get(name)
+            if ready is not None:
+                self._part(group, ready, "")
+
+    def _part(self, group: Group, ready: Ready, why: str) -> None:
+        """Write down where a Reflection stands by itself from now on, and go on without it."""
+        name = ready.wanted.name
+        own = self.load().get(checkpoint_name(name)) or Checkpoint(self.source.owner, checkpoint_name(name))
+        alone = Group(own, [ready.mirror], read=group.read)
+        turn.touch_apart(self.route, alone, group.checkpoint.state.nonces)
+        group.mirrors = [mirror for mirror in group.mirrors if mirror.name != name]
+        del self.members[name]
+        self.aside(ready, why)
