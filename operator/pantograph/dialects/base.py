@@ -341,6 +341,14 @@ class Dialect(abc.ABC):
     # Transactions. `open` of a WindowReader begins snapshots; this begins a write.
     begin_write: ClassVar[tuple[str, ...]] = ("begin",)
 
+    def begins(self, role: Role) -> Sequence[str]:
+        """What begins a write in a session of this role, where that is not the same for all."""
+        return self.begin_write
+
+    def in_transaction(self, raw: Any) -> bool:
+        """Is there anything to commit? Asked where the engine takes a COMMIT outside a transaction for an error."""
+        return True
+
     def streaming_cursor(self, raw: Any) -> Any:
         """A cursor that fetches as it goes and never holds a whole result."""
         return raw.cursor()
