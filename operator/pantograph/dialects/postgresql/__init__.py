@@ -1,0 +1,5 @@
+"""PostgreSQL, 13 and later."""
+
+from pantograph.dialects.postgresql.dialect import PostgreSQL
+
+__all__ = ["PostgreSQL"]

@@ -1,0 +1,272 @@
+"""The dialect: which module answers which question."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as sa_postgresql
+
+from pantograph import errors
+from pantograph.dialects import base
+from pantograph.dialects.postgresql import bulk, capture, connections, inspection, types, windows
+from pantograph.model.changes import Capture
+from pantograph.model.mirrors import Mirror
+from pantograph.model.tables import Column, TableShape
+from pantograph.model.types import LogicalType
+
+OLDEST = 130000
+
+
+class PostgreSQL(base.Dialect):
+    """PostgreSQL 13 and later, through psycopg2."""
+
+    name = "postgresql"
+    driver = "psycopg2-binary"
+    default_schema = "public"
+    features = base.Features(
+        name_limit=63,
+        transactional_ddl=True,
+        captures_truncate=True,
+        catalog_in_snapshot=True,
+        deferrable_constraints=True,
+        schemas=True,
+    )
+    begin_write = ("begin isolation level read committed read write",)
+
+    # -- connections -------------------------------------------------------------------------------------------------
+
+    def sa_dialect(self) -> sa.engine.Dialect:
+        dialect: sa.engine.Dialect = sa_postgresql.psycopg2.dialect()  # type: ignore[no-untyped-call]
+        # Sessions double the percent signs of whole statements; names must not come with theirs doubled already.
+        dialect.identifier_preparer._double_percents = False
+        return dialect
+
+    def connect(self, role: base.Role, timeout: float) -> Any:
+        return connections.connect(self.address, role, timeout)
+
+    def translate(self, error: BaseException) -> errors.DatabaseError | None:
+        return connections.translate(error)
+
+    def server(self, session: base.Session) -> base.Server:
+        return inspection.server(session)
+
+    def check(self, session: base.Session, role: base.Role) -> None:
+        version, recovering, read_only = session.row(
+            "select current_setting('server_version_num')::int, pg_is_in_recovery(), "
+            "current_setting('transaction_read_only')::bool"
+        )
+        label = self.address.label
+        if version < OLDEST:
+            raise errors.Refused(
+                f"{label} is PostgreSQL {version // 10000}; 13 is the oldest supported", reason="TooOld"
+            )
+        if recovering:
+            raise errors.Refused(f"{label} is a standby; name its primary", reason="Replica")
+        if read_only:
+            raise errors.Refused(
+                f"{label} is a read-only endpoint (default_transaction_read_only is on)", reason="ReadOnly"
+            )
+        self._refuse_pooler(session, role)
+
+    def _refuse_pooler(self, session: base.Session, role: base.Role) -> None:
+        """A pooler in transaction mode lends one backend to two sessions: seen when another session gets ours."""
+        mine = "select pg_backend_pid(), cast(pg_postmaster_start_time() as text)"
+        here = tuple(session.row(mine))
+        other = self.connect(role, 10.0)
+        try:
+            with other.cursor() as cursor:
+                cursor.execute("begin")
+                cursor.execute(mine)
+                there = tuple(cursor.fetchone())
+        finally:
+            other.close()
+        if here == there:
+            raise errors.Refused(
+                f"{self.address.label} is a connection pooler in transaction mode, where sessions lose their settings; "
+                "name the server itself, or a pool in session mode",
+                reason="TransactionPooler",
+            )
+
+    def streaming_cursor(self, raw: Any) -> Any:
+        return connections.Streaming(raw)
+
+    def in_transaction(self, raw: Any) -> bool:
+        return connections.in_transaction(raw)
+
+    def roll_back(self, raw: Any) -> None:
+        # psycopg2's own rollback does nothing in autocommit.
+        with raw.cursor() as cursor:
+            cursor.execute("rollback")
+
+    # -- names -------------------------------------------------------------------------------------------------------
+
+    def ours(self, name: str) -> str:
+        return self.table(self.address.capture_schema, name)
+
+    # -- inspection --------------------------------------------------------------------------------------------------
+
+    def shape(self, session: base.Session, schema: str, table: str) -> TableShape | None:
+        return inspection.shape(session, schema or self.default_schema, table)
+
+    def tables(self, session: base.Session, schema: str) -> list[str]:
+        return inspection.tables(session, schema or self.default_schema, self.address.capture_schema)
+
+    def fingerprints(self, session: base.Session, tables: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        return inspection.fingerprints(session, tables)
+
+    def estimated_rows(self, session: base.Session, schema: str, table: str) -> int:
+        return inspection.estimated_rows(session, schema or self.default_schema, table)
+
+    def in_the_way(self, session: base.Session, schema: str, table: str) -> str:
+        return inspection.in_the_way(session, schema or self.default_schema, table)
+
+    # -- types -------------------------------------------------------------------------------------------------------
+
+    def native(self, type_: LogicalType, *, key: bool = False) -> str:
+        return types.native(type_)
+
+    def canonical(self, expression: str, type_: LogicalType, precision: LogicalType) -> str:
+        return types.canonical(expression, type_, precision)
+
+    def hashed(self, texts: Sequence[str]) -> str:
+        return types.hashed(texts)
+
+    # -- the source --------------------------------------------------------------------------------------------------
+
+    def meta_table(self, table: base.MetaTable) -> str:
+        natives = {"text": "text", "name": "text", "bigint": "bigint", "real": "double precision"}
+        columns = [f"{self.quote(name)} {natives[kind]}" for name, kind in table.columns]
+        key = ", ".join(self.quote(name) for name in table.key)
+        return f"create table if not exists {self.ours(table.name)} ({', '.join(columns)}, primary key ({key}))"
+
+    def home(self) -> list[str]:
+        schema = self.address.capture_schema
+        return [self._make_schema(schema)]
+
+    def _make_schema(self, schema: str) -> str:
+        # Not `if not exists`: that asks for the right to create schemas even where there is nothing to create.
+        quoted = self.quote(schema)
+        there = f"to_regnamespace({capture.literal(quoted)})"
+        return f"do {capture.literal(f'begin if {there} is null then create schema {quoted}; end if; end')}"
+
+    def leave_home(self) -> list[str]:
+        schema, pulse = self.quote(self.address.capture_schema), self.ours(capture.PULSE)
+        inside = f"relnamespace = to_regnamespace({capture.literal(schema)})"
+        body = f"""
+begin
+  if to_regnamespace({capture.literal(schema)}) is null then
+    return;
+  end if;
+  if not exists (select from pg_class where {inside} and relname <> {capture.literal(capture.PULSE)}) then
+    drop sequence if exists {pulse};
+  end if;
+  if not exists (select from pg_class where {inside})
+    and not exists (select from pg_proc where pro{inside[3:]})
+    and (select pg_has_role(nspowner, 'usage') from pg_namespace
+      where oid = to_regnamespace({capture.literal(schema)})) then
+    drop schema {schema};
+  end if;
+end"""
+        return [f"do {capture.literal(body)}"]
+
+    def _rendering(self, capture_: Capture) -> capture.Rendering:
+        return capture.Rendering(capture_, self.address.capture_schema, self.quote)
+
+    def install(self, capture: Capture, shape: TableShape) -> list[base.Statement]:
+        return self._rendering(capture).create(shape)
+
+    def uninstall(self, capture: Capture) -> list[base.Statement]:
+        return self._rendering(capture).remove()
+
+    def capture_state(self, session: base.Session, capture: Capture, shape: TableShape | None) -> base.CaptureState:
+        return self._rendering(capture).state(session, shape)
+
+    def blind_spots(self, shape: TableShape) -> tuple[str, ...]:
+        spots = ["Sessions with session_replication_role = replica, logical replication's apply workers among them."]
+        if shape.partitioned:
+            spots.append("Attaching or detaching a partition: rows come and go without a trigger.")
+        spots.append("A table that is put in this one's place by renaming (online schema changers).")
+        return tuple(spots)
+
+    def now(self) -> str:
+        return "cast(extract(epoch from clock_timestamp()) as double precision)"
+
+    stamp = "cast(pg_current_xact_id() as text)"
+    # A row that came out of a dump was written by another transaction than the one it names. VACUUM keeps xmin.
+    genuine = (
+        "case when cast(xmin as text) = cast(mod(cast(nullif(stamp, '') as numeric), 4294967296) as text) "
+        "then 1 else 0 end"
+    )
+
+    def write_durably(self, session: base.Session) -> None:
+        session.run("set local synchronous_commit = on")
+
+    def reader(self, captures: Sequence[Capture]) -> base.WindowReader:
+        return windows.PostgreSQLWindows(self, captures)
+
+    # -- reading rows ------------------------------------------------------------------------------------------------
+
+    def event_key(self, mirror: Mirror, index: int) -> str:
+        native = mirror.columns[index].source_native
+        return f"cast(e.k{index} as {native})" if native else f"e.k{index}"
+
+    def selected(self, mirror: Mirror, index: int) -> str:
+        column = mirror.columns[index]
+        expression = base.verbatim(column.expression)
+        # In the type that the plan saw, whatever has become of the column since: binary COPY does not look.
+        return f"cast({expression} as {column.source_native})" if column.source_native else expression
+
+    def pipe(
+        self,
+        session: base.Session,
+        sql: str,
+        params: Mapping[str, Any],
+        mirror: Mirror,
+        target: base.Dialect,
+        writer: base.Session,
+        *,
+        direct: bool = False,
+    ) -> base.Staged | None:
+        if not isinstance(target, PostgreSQL):
+            return None
+        return bulk.pipe(session, sql, params, writer, bulk.Target(mirror, self.quote), direct=direct)
+
+    # -- the destination ---------------------------------------------------------------------------------------------
+
+    def create_table(
+        self, schema: str, name: str, columns: Sequence[Column], key: Sequence[str]
+    ) -> list[base.Statement]:
+        schema = schema or self.default_schema
+        lines = [
+            f"{self.quote(column.name)} {column.native}"
+            + (f" collate {column.collation}" if column.collation else "")
+            + ("" if column.nullable else " not null")
+            for column in columns
+        ]
+        lines.append(f"primary key ({', '.join(self.quote(part) for part in key)})")
+        return [
+            base.Statement(self._make_schema(schema)),
+            base.Statement(f"create table {self.table(schema, name)} ({', '.join(lines)})"),
+        ]
+
+    def add_column(self, schema: str, name: str, column: Column) -> base.Statement:
+        schema = schema or self.default_schema
+        collation = f" collate {column.collation}" if column.collation else ""
+        return base.Statement(
+            f"alter table {self.table(schema, name)} add column {self.quote(column.name)} {column.native}{collation}",
+            locks=f"{schema}.{name}",
+        )
+
+    def stage(self, session: base.Session, mirror: Mirror, batches: base.Batches) -> base.Staged:
+        return bulk.stage(session, bulk.Target(mirror, self.quote), batches)
+
+    def insert(self, session: base.Session, mirror: Mirror, batches: base.Batches) -> int:
+        return bulk.insert(session, bulk.Target(mirror, self.quote), batches)
+
+    def upsert(self, session: base.Session, mirror: Mirror, staged: base.Staged) -> int:
+        return bulk.upsert(session, bulk.Target(mirror, self.quote), staged)
+
+    def delete(self, session: base.Session, mirror: Mirror, staged: base.Staged, *, absent_only: bool = True) -> int:
+        return bulk.delete(session, bulk.Target(mirror, self.quote), staged, absent_only=absent_only)
