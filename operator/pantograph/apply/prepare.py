@@ -255,7 +255,13 @@ def _copy(
     seen = observe.destination(session, target, copy.schema, copy.table)
     # A column that the destination computes or numbers by itself has no place in ours.
     planned = reflections.plan(
-        copy.subject, captured.shape, captured.capture.key, seen, origin, target, create=copy.create
+        copy.subject,
+        captured.shape,
+        captured.capture.key,
+        seen,
+        target,
+        lambda: mapping.planned_columns(replace(captured.shape, key=captured.capture.key), origin, target),
+        create=copy.create,
     )
     for action in planned.actions:
         report.actions.append((target.address.label, action))

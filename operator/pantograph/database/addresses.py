@@ -26,9 +26,9 @@ def address(manifests: Manifests, database: Database) -> Address:
         username=credentials.username,
         password=credentials.password,
         tls_mode=spec.tls.mode if spec.tls else "",
-        tls_ca=_file(tls.ca),
+        tls_ca=_file(tls.authorities),
         tls_cert=_file(tls.certificate),
-        tls_key=_file(tls.key),
+        tls_key=_file(tls.private_key),
         options={name: str(value) for name, value in spec.options.items()},
         capture_schema=spec.capture_schema,
     )
@@ -39,7 +39,7 @@ _folder = ""
 
 def _file(content: bytes | None) -> str:
     """A private file with this content, gone when the process ends; "" for none."""
-    global _folder  # noqa: PLW0603  # one folder a process, made when the first file is
+    global _folder  # one folder a process, made when the first file is
     if not content:
         return ""
     if not _folder:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import sqlalchemy as sa
 
@@ -45,7 +45,7 @@ class Session:
         self.dialect = dialect
         self.role = role
         self._step = ""
-        self._placeholders: Style = dialect.sa.paramstyle
+        self._placeholders = cast(Style, dialect.sa.paramstyle)
         with self._ours(f"connecting to {dialect.address.label}"):
             self.raw: Any = dialect.connect(role, timeout)
         self._cursor: Any = self.raw.cursor()

@@ -160,6 +160,14 @@ class Session(Protocol):
         """The driver's executemany, in its own parameter style."""
         ...
 
+    def begin(self) -> None:
+        """Begin a transaction that writes."""
+        ...
+
+    def commit(self) -> None:
+        """Commit."""
+        ...
+
     def using(self) -> contextlib.AbstractContextManager[Any]:
         """A driver's cursor for what nothing else covers (COPY); errors in the block become ours."""
         ...

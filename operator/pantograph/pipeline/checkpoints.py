@@ -108,11 +108,7 @@ class State:
     def dump(self) -> str:
         """JSON, without what has its default value: 200 checkpoints stay small."""
         default = State()
-        values = {
-            name: value
-            for name, value in dataclasses.asdict(self).items()
-            if value != getattr(default, name)
-        }
+        values = {name: value for name, value in dataclasses.asdict(self).items() if value != getattr(default, name)}
         return json.dumps(values, separators=(",", ":"))
 
     @staticmethod
@@ -194,5 +190,7 @@ def move(session: Session, dialect: Dialect, checkpoint: Checkpoint, position: P
 
 def forget(session: Session, dialect: Dialect, owner: str, name: str) -> None:
     """Delete a checkpoint and the keys noted under its name."""
-    session.run(f"delete from {dialect.ours('checkpoints')} where owner = :owner and name = :name", owner=owner, name=name)
+    session.run(
+        f"delete from {dialect.ours('checkpoints')} where owner = :owner and name = :name", owner=owner, name=name
+    )
     session.run(f"delete from {dialect.ours('keys')} where owner = :owner and name = :name", owner=owner, name=name)

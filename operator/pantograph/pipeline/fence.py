@@ -64,7 +64,9 @@ def judge(state: State, control: Control | None, life: str, *, issued: bool, cov
         return Moved(Position(known[-1]))
     if not state.nonces and issued:
         return InStep()
-    return Lost("the source holds none of the nonces that were written into it: it went back in time, or is another one")
+    return Lost(
+        "the source holds none of the nonces that were written into it: it went back in time, or is another one"
+    )
 
 
 def found(session: Session, dialect: Dialect, owner: str, lease: float, *, adopt: bool) -> Control:
@@ -110,7 +112,9 @@ def check(control: Control | None, owner: str, epoch: int, incarnation: str) -> 
     return control
 
 
-def advance(session: Session, dialect: Dialect, owner: str, lease: float, registrations: Mapping[str, tuple[str, str]]) -> tuple[str, Control]:
+def advance(
+    session: Session, dialect: Dialect, owner: str, lease: float, registrations: Mapping[str, tuple[str, str]]
+) -> tuple[str, Control]:
     """One durable transaction: a new nonce, the lease renewed, what is still needed registered.
 
     registrations: Reflection name to (capture id, oldest position it might go back to). Returns the nonce and the

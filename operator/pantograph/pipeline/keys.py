@@ -41,7 +41,13 @@ def parse(text: str) -> Key:
 
 
 def note(
-    session: Session, dialect: Dialect, owner: str, name: str, keys: Iterable[Sequence[Any]], reason: str, detail: str = ""
+    session: Session,
+    dialect: Dialect,
+    owner: str,
+    name: str,
+    keys: Iterable[Sequence[Any]],
+    reason: str,
+    detail: str = "",
 ) -> int:
     """Write keys down, in the transaction that is open; one that is there already keeps its first time."""
     table = dialect.ours("keys")
@@ -74,7 +80,9 @@ def due(session: Session, dialect: Dialect, owner: str, name: str, now: float, l
         "order by since, digest limit :limit",
         owner=owner, name=name, now=now, limit=limit,
     )  # fmt: skip
-    return [Noted(digest, parse(key), reason, float(since), int(attempts)) for digest, key, reason, since, attempts in found]
+    return [
+        Noted(digest, parse(key), reason, float(since), int(attempts)) for digest, key, reason, since, attempts in found
+    ]
 
 
 def counts(session: Session, dialect: Dialect, owner: str) -> dict[str, dict[str, int]]:
@@ -104,4 +112,6 @@ def release(session: Session, dialect: Dialect, owner: str, name: str, reason: s
     if to is None:
         session.run(f"delete from {table} {where}", owner=owner, name=name, reason=reason)
     else:
-        session.run(f"update {table} set reason = :to, next_try = 0 {where}", owner=owner, name=name, reason=reason, to=to)
+        session.run(
+            f"update {table} set reason = :to, next_try = 0 {where}", owner=owner, name=name, reason=reason, to=to
+        )

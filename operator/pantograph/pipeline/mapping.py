@@ -42,9 +42,7 @@ def planned_columns(source: TableShape, origin: Dialect, target: Dialect) -> tup
                 raise errors.SpecError(
                     f"column {column.name} of {source.label}: {error}", path="spec.destination.createTable"
                 ) from error
-        columns.append(
-            replace(column, native=native, generated=False, identity=False, collation=collation)
-        )
+        columns.append(replace(column, native=native, generated=False, identity=False, collation=collation))
     return tuple(columns)
 
 
@@ -107,7 +105,8 @@ def _mapped(
         why = f"{here.native} is a type that only {origin.name} has"
     if why is not None:
         raise errors.SpecError(
-            f"column {here.name} of {source.label} cannot be held by {target.label}: {why}", path="spec.destination.table"
+            f"column {here.name} of {source.label} cannot be held by {target.label}: {why}",
+            path="spec.destination.table",
         )
     return Mapped(
         destination=there.name,

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pantograph import errors
-from pantograph.model.changes import Position, Window
+from pantograph.model.changes import Window
 from pantograph.model.mirrors import Mirror
 from pantograph.pipeline import checkpoints, keys, steps, turn, writer
 from pantograph.pipeline.checkpoints import State, Sweep
@@ -46,7 +46,9 @@ def begin(route: Route, group: Group, how: Begun) -> None:
     """Write down that a sweep begins. The position stays: events since then are applied beside the chunks."""
 
     def change(state: State) -> State:
-        sweep = Sweep("copy", how.reason, virgin=how.virgin, keep=how.keep, estimated=how.estimated, began_at=route.clock())
+        sweep = Sweep(
+            "copy", how.reason, virgin=how.virgin, keep=how.keep, estimated=how.estimated, began_at=route.clock()
+        )
         return dataclasses.replace(
             state,
             sweep=sweep,
@@ -121,9 +123,7 @@ def _chunk(route: Route, group: Group, sweep: Sweep) -> Outcome:
             )
             # The checkpoint is moved first: its lock is what decides between two reflectors, before rows are written.
             with session.step(steps.MOVE_CHECKPOINT):
-                moved = checkpoints.move(
-                    session, target, turn.with_epoch(group.checkpoint, route), until, state
-                )
+                moved = checkpoints.move(session, target, turn.with_epoch(group.checkpoint, route), until, state)
             if truncated:
                 with session.step(steps.DELETE):
                     writer.empty(session, target, mirror)
@@ -171,8 +171,6 @@ def _chunk(route: Route, group: Group, sweep: Sweep) -> Outcome:
         until,
         more=True,
     )
-
-
 
 
 def _next(sweep: Sweep, upto: keys.Key, count: int) -> Sweep:
@@ -238,9 +236,7 @@ def _extras(route: Route, group: Group, sweep: Sweep) -> Outcome:
             session.begin()
         with session.step(steps.MOVE_CHECKPOINT):
             state = dataclasses.replace(group.checkpoint.state, sweep=sweep)
-            moved = checkpoints.move(
-                session, target, turn.with_epoch(group.checkpoint, route), group.read, state
-            )
+            moved = checkpoints.move(session, target, turn.with_epoch(group.checkpoint, route), group.read, state)
         with session.step(steps.NOTE_KEYS):
             keys.note(session, target, route.owner, mirror.name, absent, "extra")
         with session.step(steps.COMMIT):
@@ -265,9 +261,7 @@ def _decide(route: Route, group: Group, sweep: Sweep) -> Outcome:
     return Outcome("page", more=True)
 
 
-def _held(
-    route: Route, group: Group, sweep: Sweep, due: list[keys.Noted], allowed: int | None
-) -> Outcome:
+def _held(route: Route, group: Group, sweep: Sweep, due: list[keys.Noted], allowed: int | None) -> Outcome:
     """Wait for the annotation; events go on being applied."""
     (mirror,) = group.mirrors
     if allowed is not None and allowed >= sweep.extras:
@@ -296,6 +290,7 @@ def finish(route: Route, group: Group) -> None:
     turn.touch(
         route,
         group,
-        lambda s: dataclasses.replace(s, sweep=None, complete=True, image=True, image_reason="", image_at=route.clock()),
+        lambda s: dataclasses.replace(
+            s, sweep=None, complete=True, image=True, image_reason="", image_at=route.clock()
+        ),
     )
-

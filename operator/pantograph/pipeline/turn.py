@@ -66,6 +66,11 @@ class Group:
     def __post_init__(self) -> None:
         self.read = self.read or self.checkpoint.position
 
+    @property
+    def sweep(self) -> checkpoints.Sweep | None:
+        """The sweep that is under way."""
+        return self.checkpoint.state.sweep
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -117,7 +122,9 @@ def snapshot(route: Route, floors: Sequence[Position]) -> Iterator[tuple[Positio
         reader.rollback()
 
 
-def take(route: Route, stream: Group, joiners: Sequence[Group] = (), due: dict[str, list[keys.Noted]] | None = None) -> Outcome:
+def take(
+    route: Route, stream: Group, joiners: Sequence[Group] = (), due: dict[str, list[keys.Noted]] | None = None
+) -> Outcome:
     """One turn of a stream, and of those that join it if all fits one transaction.
 
     due: keys to look up although no event says so, by Reflection. Raises `StaleCheckpoint`, `CaptureOwned`,
@@ -188,9 +195,7 @@ def _staged(
                     if mirror.name not in pending and not noted:
                         continue
                     found = pending[mirror.name][0] if mirror.name in pending else None
-                    sql, params = (
-                        route.windows.keys(mirror.capture, Window(group.read, until)) if found else ("", {})
-                    )
+                    sql, params = route.windows.keys(mirror.capture, Window(group.read, until)) if found else ("", {})
                     if noted:
                         given, values = route.source.given_keys(route.reader, mirror, [n.key for n in noted])
                         sql, params = (f"{sql} union {given}" if sql else given), {**params, **values}
@@ -253,7 +258,9 @@ def check_shapes(route: Route, mirrors: Sequence[Mirror]) -> None:
             found = route.source.fingerprints(route.reader, tables)
     for mirror in mirrors:
         if found.get(mirror.source) != mirror.fingerprint:
-            raise errors.CaptureDrift(f"{'.'.join(filter(None, mirror.source))} changed while it was read; planning again")
+            raise errors.CaptureDrift(
+                f"{'.'.join(filter(None, mirror.source))} changed while it was read; planning again"
+            )
 
 
 def _write(
@@ -316,9 +323,7 @@ def with_epoch(checkpoint: Checkpoint, route: Route) -> Checkpoint:
     return dataclasses.replace(checkpoint, epoch=route.epoch)
 
 
-def touch(
-    route: Route, group: Group, change: Callable[[State], State], *, position: Position | None = None
-) -> None:
+def touch(route: Route, group: Group, change: Callable[[State], State], *, position: Position | None = None) -> None:
     """Write a change of a checkpoint's state by itself (nonces once a minute, a sweep's phase); no rows move."""
     session = route.writer
     try:
@@ -397,9 +402,7 @@ def page(route: Route, stream: Group) -> Outcome:
             route.writer.begin()
         try:
             with route.reader.step(steps.STAGE_ROWS), route.writer.step(steps.STAGE_ROWS):
-                sql, params = route.windows.keys(
-                    mirror.capture, window, after=at.after, limit=route.limits.rows * 2
-                )
+                sql, params = route.windows.keys(mirror.capture, window, after=at.after, limit=route.limits.rows * 2)
                 staged = stage(route, mirror, route.source.changes(mirror, sql), params)
             check_shapes(route, [mirror])
             with route.reader.step(steps.CLOSE_SNAPSHOT):
@@ -412,9 +415,7 @@ def page(route: Route, stream: Group) -> Outcome:
     try:
         state = dataclasses.replace(stream.checkpoint.state, page=dataclasses.replace(at, after=end))
         with session.step(steps.MOVE_CHECKPOINT):
-            moved = checkpoints.move(
-                session, route.target, with_epoch(stream.checkpoint, route), window.since, state
-            )
+            moved = checkpoints.move(session, route.target, with_epoch(stream.checkpoint, route), window.since, state)
         written = writer.apply(
             session, route.target, route.owner, [writer.Job(mirror, staged, False, 0)], only=at.phase
         )
@@ -433,9 +434,7 @@ def page(route: Route, stream: Group) -> Outcome:
     )
 
 
-def _truncate_page(
-    route: Route, stream: Group, window: Window, at: checkpoints.Page, ordered: list[Mirror]
-) -> Outcome:
+def _truncate_page(route: Route, stream: Group, window: Window, at: checkpoints.Page, ordered: list[Mirror]) -> Outcome:
     """All rows of the tables that were truncated go first, in one transaction; what came after is upserted next."""
     with snapshot(route, [window.since]), route.reader.step(steps.COUNT_EVENTS):
         since = {mirror.capture.id: window.since for mirror in ordered}
@@ -444,7 +443,9 @@ def _truncate_page(
     try:
         with session.step(steps.BEGIN):
             session.begin()
-        state = dataclasses.replace(stream.checkpoint.state, page=checkpoints.Page(at.target, "upsert", ordered[0].name))
+        state = dataclasses.replace(
+            stream.checkpoint.state, page=checkpoints.Page(at.target, "upsert", ordered[0].name)
+        )
         with session.step(steps.MOVE_CHECKPOINT):
             moved = checkpoints.move(session, route.target, with_epoch(stream.checkpoint, route), window.since, state)
         with session.step(steps.DELETE):
@@ -460,9 +461,7 @@ def _truncate_page(
     return Outcome("page", more=True)
 
 
-def _next_page(
-    route: Route, stream: Group, at: checkpoints.Page, ordered: list[Mirror], index: int
-) -> Outcome:
+def _next_page(route: Route, stream: Group, at: checkpoints.Page, ordered: list[Mirror], index: int) -> Outcome:
     """Nothing is left of this table in this phase: the next table, the next phase, or the target is reached."""
     following: checkpoints.Page | None
     if index + 1 < len(ordered):

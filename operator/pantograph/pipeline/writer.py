@@ -71,9 +71,7 @@ def parents_first(mirrors: Sequence[Mirror]) -> list[Mirror]:
     return ordered
 
 
-def apply(
-    session: Session, target: Dialect, owner: str, jobs: Sequence[Job], *, only: str = ""
-) -> dict[str, Counts]:
+def apply(session: Session, target: Dialect, owner: str, jobs: Sequence[Job], *, only: str = "") -> dict[str, Counts]:
     """Write all jobs of a turn in the open transaction; what was done, by Reflection.
 
     only: "upsert" or "delete", for pages of a large window. Raises `MirrorRejected` for a table whose rows do not fit.
@@ -145,9 +143,7 @@ def _upsert(session: Session, target: Dialect, owner: str, job: Job, counts: Cou
                 raise MirrorRejected(mirror, error) from error
 
 
-def _parked(
-    session: Session, target: Dialect, owner: str, mirror: Mirror, staged: Staged, counts: Counts
-) -> Staged:
+def _parked(session: Session, target: Dialect, owner: str, mirror: Mirror, staged: Staged, counts: Counts) -> Staged:
     """Note the keys of staged rows whose parent is not there, and the stage without them."""
     lacking = " or ".join(f"({_lacks(target, mirror, reference, staged)})" for reference in mirror.references)
     picked = ", ".join(f"s.{target.quote(column.destination)}" for column in mirror.key)

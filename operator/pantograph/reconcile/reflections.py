@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pantograph import errors
 from pantograph.dialects.base import Dialect
-from pantograph.model.tables import TableShape
-from pantograph.pipeline import mapping
+from pantograph.model.tables import Column, TableShape
 from pantograph.reconcile.actions import Action, AddColumns, CreateTable
 from pantograph.reconcile.observed import DestinationSeen
 
@@ -25,12 +25,15 @@ def plan(
     source: TableShape,
     key: tuple[str, ...],
     seen: DestinationSeen,
-    origin: Dialect,
     destination: Dialect,
+    columns: Callable[[], tuple[Column, ...]],
     *,
     create: bool,
 ) -> Planned:
-    """Create the table, or add the columns it lacks. Raises `SpecError` when that is needed and not allowed."""
+    """Create the table, or add the columns it lacks. Raises `SpecError` when that is needed and not allowed.
+
+    columns: what a table made by us would have; only asked where one is missing, for not every type has a place there.
+    """
     label = f"{seen.schema}.{seen.name}" if seen.schema else seen.name
     if seen.shape is None:
         if not create:
@@ -38,10 +41,9 @@ def plan(
                 f"there is no table {label} in {destination.address.label}; create it, or say createTable: true",
                 path="spec.destination.table",
             )
-        columns = mapping.planned_columns(replace(source, key=key), origin, destination)
-        columns = tuple(replace(c, nullable=c.nullable and c.name not in key) for c in columns)
-        statements = destination.create_table(seen.schema, seen.name, columns, key)
-        shape = TableShape(seen.schema, seen.name, columns, key)
+        made = tuple(replace(c, nullable=c.nullable and c.name not in key) for c in columns())
+        statements = destination.create_table(seen.schema, seen.name, made, key)
+        shape = TableShape(seen.schema, seen.name, made, key)
         return Planned((CreateTable(subject, f"create table {label}", tuple(statements)),), shape)
     missing = [column for column in source.columns if seen.shape.column(column.name) is None]
     if not missing:
@@ -50,7 +52,7 @@ def plan(
         raise errors.SpecError(
             f"{label} has no column {missing[0].name}; add it, or say createTable: true", path="spec.destination.table"
         )
-    planned = {c.name: c for c in mapping.planned_columns(source, origin, destination)}
+    planned = {column.name: column for column in columns()}
     added = tuple(replace(planned[column.name], nullable=True) for column in missing)
     statements = [destination.add_column(seen.schema, seen.name, column) for column in added]
     summary = f"add {', '.join(column.name for column in added)} to {label}"

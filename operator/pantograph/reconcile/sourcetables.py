@@ -20,7 +20,7 @@ def wanted_capture(dialect: Dialect, seen: TableSeen, key_columns: Sequence[str]
     if shape is None:
         label = f"{seen.schema}.{seen.name}" if seen.schema else seen.name
         raise errors.SpecError(
-            f"there is no table {label} in {dialect.address.label}, or none that {dialect.address.username or 'we'} may read",
+            f"there is no table {label} in {dialect.address.label}, or {dialect.address.username or 'we'} may not read it",
             path="spec.table",
         )
     key = _key(shape, key_columns)
@@ -60,7 +60,8 @@ def _key(shape: TableShape, given: Sequence[str]) -> tuple[str, ...]:
     sets = [set(shape.key), *(set(columns) for _, columns in shape.uniques)]
     if set(given) not in sets:
         raise errors.SpecError(
-            f"({', '.join(given)}) is not unique in {shape.label}; name the columns of a unique key", path="spec.keyColumns"
+            f"({', '.join(given)}) is not unique in {shape.label}; name the columns of a unique key",
+            path="spec.keyColumns",
         )
     nullable = _nullable(shape, given)
     if nullable:

@@ -16,7 +16,7 @@ from pantograph import dialects, errors
 from pantograph.apply import observe, prepare
 from pantograph.apply.prepare import Captured, Ready, Report, WantedCopy, WantedTable
 from pantograph.database.sessions import Session
-from pantograph.dialects.base import Address, Dialect, Role
+from pantograph.dialects.base import Address, Role
 from pantograph.model.changes import Position
 from pantograph.pipeline import fence, steps
 from pantograph.pipeline.turn import Group, Limits
@@ -52,7 +52,7 @@ class Wanted:
     tables: tuple[WantedTable, ...]
     copies: Mapping[str, tuple[Address, tuple[WantedCopy, ...]]]
     retention: Mapping[str, Retention] = field(default_factory=dict)
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     poll_interval: float = 0.2
     sweeps: int = 2
     paused: bool = False
@@ -237,11 +237,11 @@ class Process:
                 session.close()
             self._start(source, destination, address, ready)
         for copy in self._copies():
-            error = report.failed.get(copy.name)
-            if error is not None:
+            if copy.name in report.failed:
+                why = report.failed[copy.name]
                 failed.add(copy.name)
-                self.board.failed(copy.name, error.reason)
-                self.board.phase(copy.name, "Failed", error.reason, str(error))
+                self.board.failed(copy.name, why.reason)
+                self.board.phase(copy.name, "Failed", why.reason, str(why))
         return failed
 
     # -- workers -----------------------------------------------------------------------------------------------------
@@ -291,7 +291,7 @@ class Process:
             if why:
                 self.board.phase(name, "Failed", "Rejected", why)
             # What made it leave is answered by now, or will be asked again by the worker itself.
-            self._begin(Apart(source, address, dialects.load, dataclasses.replace(ready), stream.join))
+            self._begin(Apart(source, address, dialects.load, dataclasses.replace(ready), stream.admit))
 
         return aside
 
@@ -335,7 +335,9 @@ class Process:
             self.board.messages(f"{self.wanted.name}: NonceNotWritten: {error}")
             return
         if control.incarnation != source.control.incarnation:
-            self.board.messages(f"{self.wanted.name}: the lease of capture had ended; what was written since is unknown")
+            self.board.messages(
+                f"{self.wanted.name}: the lease of capture had ended; what was written since is unknown"
+            )
             self._again.set()
             return
         if source.control.nonces and source.control.nonces[-1] not in control.nonces[:-1]:
@@ -363,8 +365,8 @@ class Process:
         with source.side_lock:
             registered = observe.registrations(source.side, source.dialect)
         by_capture: dict[str, list[Position]] = {}
-        for _, _, capture, position, _ in registered:
-            by_capture.setdefault(capture, []).append(Position(position))
+        for _, _, identity, position, _ in registered:
+            by_capture.setdefault(identity, []).append(Position(position))
         wanted = {one.capture.id: subject for subject, one in self._captured.items()}
         deadline = time.monotonic() + 5.0
         for capture in list(source.captures.values()):
@@ -376,9 +378,7 @@ class Process:
                 if count < PURGE_BATCH or source.dialect.features.single_writer:
                     break
             with source.side_lock, source.side.step(steps.PURGE):
-                taken, mark = windows.expire(
-                    source.side, capture, retention.max_age, retention.max_rows, PURGE_BATCH
-                )
+                taken, mark = windows.expire(source.side, capture, retention.max_age, retention.max_rows, PURGE_BATCH)
                 if taken and mark:
                     source.side.run(f"update {table} set purged = :mark where id = :id", mark=mark, id=capture.id)
 

@@ -133,7 +133,7 @@ class Worker(threading.Thread):
             finally:
                 self.close()
             # Chance spreads the attempts of many workers when a database comes back.
-            self.halted.wait(backoff * random.uniform(0.5, 1.0))  # noqa: S311
+            self.halted.wait(backoff * random.uniform(0.5, 1.0))
 
     def _failed(self, error: errors.PantographError, phase: str) -> None:
         for name in self.names():
@@ -210,7 +210,7 @@ class Worker(threading.Thread):
             return checkpoints.load(self.route.writer, self.route.target, self.source.owner)
 
     def judge(self, group: Group, purged: dict[str, str]) -> bool:
-        """Ask the fence about a group. Goes back to an older position where it must; False when the position is lost."""
+        """Ask the fence about a group, and go back to an older position where it says so; False when it is lost."""
         route, state = self.route, group.checkpoint.state
         if not group.checkpoint.position:
             return True
@@ -343,8 +343,8 @@ class Apart(Worker):
                     board.phase(name, phase.get(state.phase, "Sweep"), state.reason)
                 due = self.due([name]).get(name, []) if state.phase == "held" else []
                 outcome = sweep.step(self.route, group, due, self.ready.wanted.allowed_deletes)
-                after = group.checkpoint.state.sweep
-                seen.sweep_rows = after.rows if after else state.rows
+                after = group.sweep
+                seen.sweep_rows = state.rows if after is None else after.rows
                 seen.sweep_estimated = state.estimated
                 self.take_in_nonces(group)
                 if outcome.oldest:
@@ -437,7 +437,7 @@ class Stream(Worker):
 
     # Called by other threads.
 
-    def join(self, group: Group, ready: Ready) -> None:
+    def admit(self, group: Group, ready: Ready) -> None:
         """A Reflection has caught up by itself and joins with the next window."""
         with self._lock:
             self._arrived.append((group, ready))
