@@ -157,11 +157,13 @@ def _at(mark: yaml.Mark | None) -> str:
 
 def _said(problem: str | None) -> str:
     """What PyYAML says, without what it quotes from the text, unless that is a single character."""
-    said = re.sub(r"\s*(['\"])(?!.\1).*\1", "", problem or "no YAML")
-    hint = {
-        "found undefined alias": "an alias (*) of nothing; a text that begins with * needs quotes",
-    }
-    return next((better for start, better in hint.items() if said.startswith(start)), said)
+    if problem and problem.startswith("found undefined alias"):
+        return "an alias (*) of nothing; a text that begins with * needs quotes"
+
+    def kept(match: re.Match[str]) -> str:
+        return match.group() if re.fullmatch(r".|\\.|<[a-z ]+>", match.group()[1:-1]) else "…"
+
+    return re.sub(r"'[^']*'|\"[^\"]*\"", kept, problem or "no YAML")
 
 
 def _key(key: str) -> str:

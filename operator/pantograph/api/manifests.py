@@ -300,6 +300,7 @@ class _Collector:
 
 
 def _texts(paths: Sequence[str | Path], stdin: TextIO | None, findings: Findings) -> Iterator[tuple[str | None, str]]:
+    read: set[str] = set()
     for path in paths:
         if str(path) == "-":
             if stdin is None:
@@ -311,6 +312,10 @@ def _texts(paths: Sequence[str | Path], stdin: TextIO | None, findings: Findings
         if not files:
             findings.add(Origin(str(path)), f"no file in this folder ends in {', '.join(SUFFIXES)}")
         for file in files:
+            # A file beside its folder, or a link to it, would be an object twice.
+            if (real := os.path.realpath(file)) in read:
+                continue
+            read.add(real)
             try:
                 yield str(file), file.read_text(encoding="utf-8-sig")
             except UnicodeDecodeError:

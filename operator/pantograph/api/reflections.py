@@ -56,8 +56,15 @@ class Column(Model):
         Rule(
             message="missing; only a column with a source can go without, and has the same name then",
             field="destination",
-            cel="has(self.source) || has(self.destination)",
-            holds=lambda column: column.source is not None or column.destination is not None,
+            cel=(
+                "has(self.source) || has(self.destination)"
+                " || !(has(self.expression) || has(self.value) || has(self.system))"
+            ),
+            holds=lambda column: (
+                column.source is not None
+                or column.destination is not None
+                or [column.expression, column.value, column.system] == [None, None, None]
+            ),
         ),
         Rule(
             message="only a column with an expression or a value has a type of its own",

@@ -11,6 +11,8 @@ import pytest
 from pantograph import errors
 from pantograph.api import reading
 from pantograph.api.base import Resource
+from pantograph.api.databases import Database
+from pantograph.api.sourcetables import SourceTable
 from tests.unit.api.everything import KINDS, Field, fields, manifest
 
 FIELDS = [field for kind in KINDS for field in fields(kind)]
@@ -188,24 +190,29 @@ def test_what_may_be_a_secret_is_never_repeated(field: Field) -> None:
         assert SECRET not in str([str(error) for error in found.errors])
 
 
-@pytest.mark.parametrize("path", ["spec", "spec.credentials", "spec.tls", "spec.reflector", "spec.options"])
-def test_a_url_where_a_mapping_belongs_is_not_repeated(path: str) -> None:
-    body = manifest(KINDS[0])
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        ("spec", "a mapping with dialect"),
+        ("spec.credentials", "a mapping with secretName"),
+        ("spec.tls", "a mapping"),
+        ("spec.reflector", "a mapping"),
+        ("spec.options", "a mapping"),
+    ],
+)
+def test_a_url_where_a_mapping_belongs_is_not_repeated(path: str, wanted: str) -> None:
+    body = manifest(Database)
     here = body
     *parents, last = path.split(".")
     for step in parents:
         here = here[step]
     here[last] = "postgresql://me:hunter2@host/db"
-    (line,) = lines(KINDS[0], body)
-    assert line.endswith(
-        "found a text, expected a mapping"
-        + {"spec": " with dialect", "spec.credentials": " with secretName"}.get(path, "")
-    )
+    assert lines(Database, body) == [f"Database shop: {path}: found a text, expected {wanted}"]
 
 
 def test_texts_are_shown_in_one_line_and_cut() -> None:
-    body = manifest(KINDS[1])
+    body = manifest(SourceTable)
     body["spec"]["deletionPolicy"] = "a\nb" * 100
-    (line,) = lines(KINDS[1], body)
+    (line,) = lines(SourceTable, body)
     assert json.dumps("a\nb")[:-1] in line
     assert len(line) < 200

@@ -1,0 +1,141 @@
+"""What does not act yet is refused by name; what acts is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from pantograph.api import acting, manifests
+from pantograph.api.manifests import Manifests
+from tests.unit.api.everything import KINDS, manifest
+
+SECRETS = "".join(
+    f"---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData: {{username: u, password: p}}\n"
+    for name in ("shop-db",)
+)
+
+
+def loaded(**specs: Any) -> Manifests:
+    """A Database, a SourceTable and a Reflection, plain but for what is said of each."""
+    database: dict[str, Any] = {"dialect": "postgresql", "host": "h", "credentials": {"secretName": "shop-db"}}
+    bodies = [
+        {"kind": "Database", "metadata": {"name": "shop"}, "spec": database | specs.get("database", {})},
+        {"kind": "Database", "metadata": {"name": "warehouse"}, "spec": database},
+        {
+            "kind": "SourceTable",
+            "metadata": {"name": "orders"},
+            "spec": {"databaseRef": {"name": "shop"}, "table": "orders"} | specs.get("source_table", {}),
+        },
+    ]
+    for number, reflection in enumerate(specs.get("reflections", [{}])):
+        destination = {"databaseRef": {"name": "warehouse"}, "table": "orders"} | reflection.get("destination", {})
+        spec = {"sourceTableRef": {"name": "orders"}} | reflection | {"destination": destination}
+        bodies.append({"kind": "Reflection", "metadata": {"name": f"r{number}"}, "spec": spec})
+    text = yaml.safe_dump_all([{"apiVersion": "pantograph.dev/v1alpha1"} | body for body in bodies])
+    return manifests.from_text(text + SECRETS, "f.yaml")
+
+
+def refused(**specs: Any) -> list[str]:
+    return [str(error).removeprefix("f.yaml: ") for error in acting.unsupported(loaded(**specs))]
+
+
+REFUSED = [
+    *(
+        (
+            {"database": {"dialect": dialect}},
+            f"spec.dialect: {dialect} does not act yet; postgresql, mariadb, sqlite do",
+        )
+        for dialect in ("mysql", "mssql", "firebird")
+    ),
+    ({"database": {"reflector": {"sweep": {"window": "22:00-06:00"}}}}, "spec.reflector.sweep.window: "),
+    ({"database": {"reflector": {"sweep": {"maxRowsPerSecond": 5}}}}, "spec.reflector.sweep.maxRowsPerSecond: "),
+    *(
+        ({"reflections": [{field: value} | more]}, f"spec.{field}: ")
+        for field, value, more in (
+            ("columns", [{"source": "a"}], {}),
+            ("exclude", ["a"], {}),
+            ("key", [{"source": "a"}], {}),
+            ("missingRow", "Ignore", {}),
+            ("missingRow", "Wait", {}),
+            ("onDelete", "Ignore", {}),
+            ("onDelete", "SetNull", {}),
+            ("statement", "select 1", {}),
+            ("deleteStatement", "select 1", {}),
+            ("onError", "DeadLetter", {}),
+            ("verify", {"every": "24h"}, {}),
+        )
+    ),
+    (
+        {"reflections": [{"schemaChange": {"added": "Ignore"}}]},
+        "spec.schemaChange.added: Ignore does not act yet, only Add",
+    ),
+    (
+        {"reflections": [{"schemaChange": {"dropped": "Stop"}}]},
+        "spec.schemaChange.dropped: Stop does not act yet, only Keep",
+    ),
+    (
+        {"reflections": [{"schemaChange": {"retyped": "Stop"}}]},
+        "spec.schemaChange.retyped: Stop does not act yet, only Widen",
+    ),
+]
+
+
+@pytest.mark.parametrize(("specs", "said"), REFUSED, ids=[said.split(" do")[0] for _, said in REFUSED])
+def test_what_does_not_act_is_one_line(specs: dict[str, Any], said: str) -> None:
+    (line,) = refused(**specs)
+    assert said in line
+    assert "does not act yet" in line
+
+
+def test_marking_rows_is_refused_with_its_column() -> None:
+    found = refused(reflections=[{"onDelete": "Mark", "softDelete": {"column": "a"}}])
+    assert [line.split(": ")[2] for line in found] == [
+        "Mark does not act yet, only Delete does",
+        "does not act yet; leave it out",
+    ]
+
+
+@pytest.mark.parametrize(
+    "specs",
+    [
+        {},
+        {"database": {"dialect": "mariadb"}},
+        {"database": {"reflector": {"sweep": {"window": None, "parallel": 1}, "paused": True, "env": [{"name": "A"}]}}},
+        {"database": {"reflector": {"resources": {"limits": {"memory": "1Gi"}}, "nodeSelector": {"a": "b"}}}},
+        {
+            "source_table": {
+                "keyColumns": ["a"],
+                "retention": {"maxAge": "1d", "maxRows": 5},
+                "deletionPolicy": "Orphan",
+            }
+        },
+        {"reflections": [{"where": "a > 1", "stream": "slow", "paused": True, "resyncToken": "x"}]},
+        {"reflections": [{"onPositionLost": "Stop", "initialSnapshot": False, "onError": "Stop", "columns": []}]},
+        {"reflections": [{"destination": {"createTable": False, "existing": "Keep", "cascade": "Accept"}}]},
+        {"reflections": [{}, {"destination": {"table": "other"}}]},
+    ],
+)
+def test_what_acts_is_not_refused(specs: dict[str, Any]) -> None:
+    assert refused(**specs) == []
+
+
+def test_two_reflections_of_one_table_are_refused() -> None:
+    assert refused(reflections=[{}, {"paused": True}]) == [
+        "document 5 (Reflection r1): spec.destination.table: several Reflections of one table do not act yet, and "
+        "orders of Database warehouse is written by Reflection r0"
+    ]
+
+
+def test_the_reason_tells_it_from_a_mistake() -> None:
+    (error,) = acting.unsupported(loaded(reflections=[{"exclude": ["a"]}]))
+    assert (error.reason, error.path, error.file, error.document) == ("NotSupported", "spec.exclude", "f.yaml", 4)
+
+
+def test_every_line_of_the_table_names_a_field() -> None:
+    for entry in acting.NOT_ACTING:
+        (kind,) = [kind for kind in KINDS if entry.kind == kind.KIND]
+        here: Any = manifest(kind)
+        for step in entry.path.split("."):
+            here = here[step]
