@@ -8,6 +8,9 @@ from typing import Any, NewType
 Position = NewType("Position", str)
 """How far has been read; opaque to all but the dialect that made it. At most 256 KiB of text."""
 
+NOWHERE = Position("")
+"""Nothing has been read yet."""
+
 Row = tuple[Any, ...]
 """`(present, *columns)`: a destination-shaped row in canonical values; `present` is 1, or 0 for a key that is gone."""
 

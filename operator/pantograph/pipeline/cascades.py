@@ -1,8 +1,8 @@
 """A delete at the destination must take nothing that stays gone (promise 11).
 
-A foreign key with CASCADE, SET NULL or SET DEFAULT lets a delete take or change rows of other tables, for which no event
-will come. Before such a delete the rows that it will touch are read, through all levels, and their keys are noted, so
-that a later turn looks them up. Rows of tables that no Reflection writes are the user's: the delete is refused unless
+A foreign key with CASCADE, SET NULL or SET DEFAULT lets a delete take or change rows of other tables, for which no
+event will come. Before such a delete the rows that it will touch are read, through all levels, and their keys are
+noted, so that a later turn looks them up. Rows of tables that no Reflection writes are the user's: the delete is refused unless
 the manifest accepts it.
 """
 
@@ -15,7 +15,7 @@ from pantograph.model.mirrors import Mirror
 from pantograph.pipeline import keys
 
 
-def note(session: Session, target: Dialect, owner: str, mirror: Mirror, staged: Staged) -> int:
+def note(session: Session, target: Dialect, mirror: Mirror, staged: Staged) -> int:
     """Note the keys of all rows that deleting the staged absent keys will take or change; how many."""
     touching = [child for child in mirror.cascades if child.path]
     count = 0
@@ -37,8 +37,9 @@ def note(session: Session, target: Dialect, owner: str, mirror: Mirror, staged: 
             if found and not mirror.accepts_cascades:
                 label = ".".join(filter(None, child.path[-1].table))
                 raise errors.Rejected(
-                    f"a delete in {'.'.join(filter(None, mirror.destination))} would take or change rows of {label}, which "
-                    f"no Reflection writes (foreign key {child.path[-1].name}); set spec.destination.cascade: Accept to let it",
+                    f"a delete in {'.'.join(filter(None, mirror.destination))} would take or change rows of {label}, "
+                    f"which no Reflection writes (foreign key {child.path[-1].name}); "
+                    "set spec.destination.cascade: Accept to let it",
                     kind="foreign key",
                     constraint=child.path[-1].name,
                 )

@@ -14,7 +14,7 @@ from typing import Any
 
 from pantograph import errors
 from pantograph.dialects.base import Dialect, MetaTable, Session
-from pantograph.model.changes import Position
+from pantograph.model.changes import NOWHERE, Position
 
 TABLES: tuple[MetaTable, ...] = (
     # state is the JSON of `State`. name is `stream/<name>` or `reflection/<namespace>/<name>`.
@@ -133,7 +133,7 @@ class Checkpoint:
     name: str
     version: int = 0
     epoch: int = 0
-    position: Position = Position("")
+    position: Position = NOWHERE
     state: State = field(default_factory=State)
 
 

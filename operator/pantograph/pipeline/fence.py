@@ -149,12 +149,14 @@ def register(session: Session, dialect: Dialect, owner: str, name: str, capture:
     """Say in the source that a Reflection still needs every event beyond `position`."""
     table = dialect.ours("registrations")
     touched = session.run(
-        f"update {table} set capture = :capture, position = :position, seen_at = :at where owner = :owner and name = :name",
+        f"update {table} set capture = :capture, position = :position, seen_at = :at "
+        "where owner = :owner and name = :name",
         owner=owner, name=name, capture=capture, position=position, at=time.time(),
     )  # fmt: skip
     if not touched:
         session.run(
-            f"insert into {table} (owner, name, capture, position, seen_at) values (:owner, :name, :capture, :position, :at)",
+            f"insert into {table} (owner, name, capture, position, seen_at) "
+            "values (:owner, :name, :capture, :position, :at)",
             owner=owner, name=name, capture=capture, position=position, at=time.time(),
         )  # fmt: skip
 

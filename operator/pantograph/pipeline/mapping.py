@@ -131,8 +131,8 @@ def _check_key(key: Sequence[str], source: TableShape, target: TableShape) -> No
         here, there = source.column(name), target.column(name)
         if here is not None and there is not None and there.type.folding and not here.type.folding:
             raise errors.SpecError(
-                f"key column {name} of {target.label} takes texts for equal (by case, accents or trailing blanks) which "
-                f"{source.label} tells apart; give it a binary or case-sensitive collation",
+                f"key column {name} of {target.label} takes texts for equal (by case, accents or trailing blanks) "
+                f"which {source.label} tells apart; give it a binary or case-sensitive collation",
                 path="spec.destination.table",
             )
 

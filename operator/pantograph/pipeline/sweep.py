@@ -1,8 +1,8 @@
 """A sweep reads a table again in key order: snapshot, resync, spec edits, source DDL and repair are all this.
 
-The Reflection is apart from its stream while it sweeps, and each step is a turn of its own at one snapshot C: the events
-since its position, and the next chunk of rows, both as C shows them, in one transaction that moves position and cursor
-together. So a chunk is never written when the position is past the snapshot it was read at, and a restart goes on from
+The Reflection is apart from its stream while it sweeps, and each step is a turn of its own at one snapshot C: the
+events since its position, and the next chunk of rows, both as C shows them, in one transaction that moves position and
+cursor together. So a chunk is never written when the position is past the snapshot it was read at, and a restart goes on from
 the cursor.
 
 A row of the destination that the source lacks is never deleted because a sweep did not meet it: after the copy the
@@ -93,9 +93,7 @@ def _chunk(route: Route, group: Group, sweep: Sweep) -> Outcome:
                 events, truncated, oldest = found[0].events, found[0].truncated, found[1]
         bound = _bind(route, mirror, after, "a")
         with route.reader.step(steps.READ_ROWS):
-            end = route.reader.row(
-                source.chunk_end(mirror, after=bool(after)), skip=_chunk_rows(route, mirror) - 1, **bound
-            )
+            end = route.reader.row(source.chunk_end(mirror, after=bool(after)), skip=route.limits.rows - 1, **bound)
         upto = _decoded(route, mirror, end) if end is not None else ()
         with route.writer.step(steps.BEGIN):
             route.writer.begin()
@@ -180,10 +178,6 @@ def _next(sweep: Sweep, upto: keys.Key, count: int) -> Sweep:
 def _phase(sweep: Sweep | None, phase: str, **changes: Any) -> Sweep:
     assert sweep is not None
     return dataclasses.replace(sweep, phase=phase, cursor="", **changes)
-
-
-def _chunk_rows(route: Route, mirror: Mirror) -> int:
-    return route.limits.rows
 
 
 def _bind(route: Route, mirror: Mirror, key: keys.Key, letter: str) -> dict[str, Any]:

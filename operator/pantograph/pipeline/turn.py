@@ -17,7 +17,7 @@ from typing import Any
 from pantograph import errors
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import Dialect, Staged, WindowReader
-from pantograph.model.changes import Control, Position, Window
+from pantograph.model.changes import NOWHERE, Control, Position, Window
 from pantograph.model.mirrors import Mirror
 from pantograph.pipeline import checkpoints, fence, keys, steps, writer
 from pantograph.pipeline.checkpoints import Checkpoint, State
@@ -61,7 +61,7 @@ class Group:
     checkpoint: Checkpoint
     mirrors: list[Mirror]
     # Where reading has got to; ahead of the checkpoint when windows were empty, for those write nothing.
-    read: Position = Position("")
+    read: Position = NOWHERE
 
     def __post_init__(self) -> None:
         self.read = self.read or self.checkpoint.position
@@ -93,7 +93,7 @@ class Outcome:
     written: dict[str, Written] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     oldest: float = 0.0
-    until: Position = Position("")
+    until: Position = NOWHERE
     more: bool = False
 
 
@@ -110,7 +110,7 @@ def blamed(mirror: Mirror) -> Iterator[None]:
 
 @contextlib.contextmanager
 def snapshot(route: Route, floors: Sequence[Position]) -> Iterator[tuple[Position, Control]]:
-    """One snapshot of the source, ended whatever happens. Yields how far it sees, and the control row as it shows it."""
+    """One snapshot of the source, ended whatever happens. Yields how far it sees, and the control row it shows."""
     reader = route.reader
     try:
         with reader.step(steps.OPEN_SNAPSHOT):
@@ -200,7 +200,9 @@ def _staged(
                         given, values = route.source.given_keys(route.reader, mirror, [n.key for n in noted])
                         sql, params = (f"{sql} union {given}" if sql else given), {**params, **values}
                     with blamed(mirror):
-                        staged = stage(route, mirror, route.source.changes(mirror, sql), params)
+                        # An event changes two keys at most: the old and the new are two events.
+                        count = (found.events if found else 0) + len(noted)
+                        staged = stage(route, mirror, route.source.changes(mirror, sql), params, at_most=count)
                     work[mirror.name] = writer.Job(
                         mirror, staged, bool(found and found.truncated), found.events if found else 0
                     )
@@ -213,8 +215,19 @@ def _staged(
     return work, time.perf_counter() - began
 
 
-def stage(route: Route, mirror: Mirror, sql: str, params: dict[str, Any], *, direct: bool = False) -> Staged:
-    """Rows of a SELECT at the source into a stage at the destination, by the fastest way there is."""
+FEW = 50
+"""Up to so many rows are fetched at once and travel in the statement: what makes many rows fast makes these slow."""
+
+
+def stage(
+    route: Route, mirror: Mirror, sql: str, params: dict[str, Any], *, direct: bool = False, at_most: int | None = None
+) -> Staged:
+    """Rows of a SELECT at the source into a stage at the destination, by the fastest way there is.
+
+    at_most: how many rows there can be, where that is known.
+    """
+    if at_most is not None and at_most <= FEW:
+        return route.target.stage(route.writer, mirror, [decoded(route, mirror, route.reader.rows(sql, **params))])
     piped = route.source.pipe(route.reader, sql, params, mirror, route.target, route.writer, direct=direct)
     if piped is not None:
         return piped
@@ -226,20 +239,24 @@ def stage(route: Route, mirror: Mirror, sql: str, params: dict[str, Any], *, dir
 
 def rows(route: Route, mirror: Mirror, sql: str, params: dict[str, Any]) -> Iterator[list[Any]]:
     """Batches of `(present, *columns)` in canonical values."""
+    for batch in route.reader.batches(sql, route.limits.rows, route.limits.size, **params):
+        yield decoded(route, mirror, batch)
+
+
+def decoded(route: Route, mirror: Mirror, batch: list[Any]) -> list[Any]:
+    """A batch as the driver yields it, in canonical values."""
     decoders = [(i + 1, route.source.decode(column.source_type)) for i, column in enumerate(mirror.columns)]
     needed = [(i, decoder) for i, decoder in decoders if decoder is not None]
-    for batch in route.reader.batches(sql, route.limits.rows, route.limits.size, **params):
-        if not needed:
-            yield batch
-            continue
-        decoded = []
-        for row in batch:
-            values = list(row)
-            for i, decoder in needed:
-                if values[i] is not None:
-                    values[i] = decoder(values[i])
-            decoded.append(tuple(values))
-        yield decoded
+    if not needed:
+        return batch
+    result = []
+    for row in batch:
+        values = list(row)
+        for i, decoder in needed:
+            if values[i] is not None:
+                values[i] = decoder(values[i])
+        result.append(tuple(values))
+    return result
 
 
 def check_shapes(route: Route, mirrors: Sequence[Mirror]) -> None:
@@ -276,7 +293,9 @@ def _write(
     began = time.perf_counter()
     session, target = route.writer, route.target
     try:
-        state = imaged(stream.checkpoint.state, route.clock())
+        state = dataclasses.replace(
+            imaged(stream.checkpoint.state, route.clock()), incarnation=route.incarnation, life=route.life
+        )
         with session.step(steps.MOVE_CHECKPOINT):
             moved = checkpoints.move(session, target, with_epoch(stream.checkpoint, route), until, state)
             joined = [

@@ -1,8 +1,8 @@
 """Apply staged rows in an order that the destination's constraints allow.
 
 Constraints are checked at once on most engines, and neither "deletes first" nor "upserts first" satisfies them all: a
-child that moves away from a deleted parent forbids the first, a new row that takes over a deleted row's unique value the
-second. So: upserts, parents first; then deletes, children first; and a table whose upsert collides on a unique value
+child that moves away from a deleted parent forbids the first, a new row that takes over a deleted row's unique value
+the second. So: upserts, parents first; then deletes, children first; and a table whose upsert collides on a unique value
 deletes its absent rows first, or, where two rows swapped a value, deletes and inserts its keys. A row whose parent is
 not there is parked and looked up again later (`keys`).
 """
@@ -92,7 +92,7 @@ def apply(session: Session, target: Dialect, owner: str, jobs: Sequence[Job], *,
         with session.step(steps.DELETE):
             for job in reversed(ordered):
                 try:
-                    counts[job.mirror.name].parked += cascades.note(session, target, owner, job.mirror, job.staged)
+                    counts[job.mirror.name].parked += cascades.note(session, target, job.mirror, job.staged)
                     counts[job.mirror.name].deleted += target.delete(session, job.mirror, job.staged)
                 except errors.Rejected as error:
                     raise MirrorRejected(job.mirror, error) from error

@@ -1,4 +1,4 @@
-"""The vocabulary of plans. Each action says what it would do in the user's words and in SQL; `apply.execute` does it."""
+"""The vocabulary of plans. Each action says in words and in SQL what it would do; `apply.execute` does it."""
 
 from __future__ import annotations
 

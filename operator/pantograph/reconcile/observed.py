@@ -8,6 +8,8 @@ from pantograph.dialects.base import CaptureState
 from pantograph.model.changes import Capture
 from pantograph.model.tables import TableShape
 
+NOTHING = CaptureState(installed=False)
+
 
 @dataclass(frozen=True, slots=True)
 class HomeSeen:
@@ -24,7 +26,7 @@ class TableSeen:
     name: str
     shape: TableShape | None
     capture: Capture | None = None
-    state: CaptureState = CaptureState(False)
+    state: CaptureState = NOTHING
     broken: str = ""
     in_the_way: str = ""
 

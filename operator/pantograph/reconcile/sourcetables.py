@@ -20,7 +20,8 @@ def wanted_capture(dialect: Dialect, seen: TableSeen, key_columns: Sequence[str]
     if shape is None:
         label = f"{seen.schema}.{seen.name}" if seen.schema else seen.name
         raise errors.SpecError(
-            f"there is no table {label} in {dialect.address.label}, or {dialect.address.username or 'we'} may not read it",
+            f"there is no table {label} in {dialect.address.label}, "
+            f"or {dialect.address.username or 'we'} may not read it",
             path="spec.table",
         )
     key = _key(shape, key_columns)

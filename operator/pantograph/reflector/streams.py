@@ -11,8 +11,7 @@ import dataclasses
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
 
 from pantograph import errors
 from pantograph.apply.prepare import Ready, checkpoint_name
@@ -25,6 +24,7 @@ from pantograph.pipeline.turn import Group, Limits, Route
 from pantograph.reflector.reporting import Board
 
 LONGEST_BACKOFF = 60.0
+HELD_PAUSE = 5.0
 LOOK_AT_KEYS = 60.0
 """Noted keys are looked up after each turn that wrote, and at least this often."""
 
@@ -90,6 +90,9 @@ class Worker(threading.Thread):
         """Should the thread end?"""
         return self.halted.is_set() or self.source.stop.is_set()
 
+    def _told_to_stop(self) -> bool:
+        return self.stopping
+
     def names(self) -> list[str]:
         """The Reflections that it speaks for."""
         raise NotImplementedError
@@ -107,12 +110,13 @@ class Worker(threading.Thread):
     def run(self) -> None:
         backoff = 0.0
         while not self.stopping:
+            began = time.monotonic()
             try:
-                self.open()
-                began = time.monotonic()
-                self.work()
-                if time.monotonic() - began > LONGEST_BACKOFF:
-                    backoff = 0.0
+                with self.permit():
+                    if not self._told_to_stop():
+                        self.open()
+                        self.work()
+                backoff = self.pause
             except (errors.StaleCheckpoint, errors.Contended) as error:
                 # Somebody else moved on, or was quicker: read again from where the checkpoint is now.
                 self._failed(error, "Contended")
@@ -121,8 +125,10 @@ class Worker(threading.Thread):
                 self._failed(error, "Replanning")
                 self.source.replan.set()
                 backoff = 0.5
-            except errors.CaptureOwned as error:
-                self._failed(error, "Failed")
+            except (errors.CaptureOwned, errors.PositionLost) as error:
+                # The source as a whole is another's, or in another life: whoever planned for it must look again.
+                self._failed(error, "Replanning")
+                self.source.replan.set()
                 return
             except errors.PantographError as error:
                 self._failed(error, "Failed" if not isinstance(error, errors.Unreachable) else "Unreachable")
@@ -132,8 +138,18 @@ class Worker(threading.Thread):
                 backoff = min(LONGEST_BACKOFF, max(1.0, backoff * 2))
             finally:
                 self.close()
+            if time.monotonic() - began > LONGEST_BACKOFF:
+                backoff = min(backoff, 1.0)
             # Chance spreads the attempts of many workers when a database comes back.
             self.halted.wait(backoff * random.uniform(0.5, 1.0))
+
+    pause = 0.0
+    """Seconds until `work` is begun again after it has ended by itself."""
+
+    @contextlib.contextmanager
+    def permit(self) -> Iterator[None]:
+        """What must be held while the lane is open; waits for it."""
+        yield
 
     def _failed(self, error: errors.PantographError, phase: str) -> None:
         for name in self.names():
@@ -291,17 +307,37 @@ class Apart(Worker):
             reason = why_sweep(checkpoint, ready)
             if not self.judge(group, {ready.mirror.capture.id: ready.purged}):
                 if ready.wanted.on_position_lost == "Stop":
-                    raise errors.PositionLost(f"{name} stops, as onPositionLost says; resync it to go on")
+                    raise errors.PantographError(
+                        f"{name} stops, as onPositionLost says; change its resyncToken to copy everything again",
+                        reason="PositionLost",
+                    )
                 reason, group.read = "PositionLost", Position("")
-            if reason and (checkpoint.state.sweep is None or reason in ("SpecChanged", "Resync", "PositionLost")):
+            if reason and (
+                checkpoint.state.sweep is None
+                or reason in ("SpecChanged", "Resync", "PositionLost", "DestinationReplaced")
+            ):
                 self._begin(group, reason)
-            self._go(group)
+            if not self._go(group):
+                return
             board.phase(name, "Streaming")
         finally:
             self.source.groups.pop(self.group_key(group), None)
         if not self.stopping:
-            self._hand_over(group, ready)
+            # What was mended has been swept by now.
+            self._hand_over(group, dataclasses.replace(ready, mended=False))
         self.halted.set()
+
+    @contextlib.contextmanager
+    def permit(self) -> Iterator[None]:
+        """One of the source's few: a hundred new Reflections must not open two hundred connections."""
+        while not self.source.sweeps.acquire(timeout=0.2):
+            if self.stopping:
+                yield
+                return
+        try:
+            yield
+        finally:
+            self.source.sweeps.release()
 
     def _begin(self, group: Group, reason: str) -> None:
         ready = self.ready
@@ -313,7 +349,7 @@ class Apart(Worker):
             return
         if reason == "PositionLost":
             group.read = Position("")
-        virgin = ready.empty and reason == "Snapshot" and not ready.mirror.references
+        virgin = ready.empty and reason in ("Snapshot", "DestinationReplaced") and not ready.mirror.references
         sweep.begin(
             self.route,
             group,
@@ -323,59 +359,45 @@ class Apart(Worker):
             ),
         )  # fmt: skip
 
-    def _go(self, group: Group) -> None:
-        """Sweep, if there is one to do, until the Reflection could join its stream."""
+    def _go(self, group: Group) -> bool:
+        """Sweep, if there is one to do, until the Reflection could join its stream; False when it must wait."""
         board, name = self.source.board, self.ready.wanted.name
-        permit = self.source.sweeps if group.checkpoint.state.sweep else contextlib.nullcontext()
-        with _permitted(permit, self):
-            while not self.stopping and group.checkpoint.state.sweep is not None:
-                state = group.checkpoint.state.sweep
-                seen = board.of(name)
-                phase = {"copy": "Snapshot" if state.reason == "Snapshot" else "Sweep", "held": "Held"}
-                message = (
-                    f"{state.extras} rows of {state.owned} are not at the source; allow their deletion with the "
-                    f'annotation pantograph.dev/allow-deletes: "{state.extras}"'
-                )
-                if state.phase == "held":
-                    board.phase(name, "Held", "SweepHeld", message)
-                    seen.held = state.extras
-                else:
-                    board.phase(name, phase.get(state.phase, "Sweep"), state.reason)
-                due = self.due([name]).get(name, []) if state.phase == "held" else []
-                outcome = sweep.step(self.route, group, due, self.ready.wanted.allowed_deletes)
-                after = group.sweep
-                seen.sweep_rows = state.rows if after is None else after.rows
-                seen.sweep_estimated = state.estimated
-                self.take_in_nonces(group)
-                if outcome.oldest:
-                    board.behind([name], outcome.oldest)
-                board.turned([name], outcome, reached=outcome.kind == "empty" or not outcome.more)
-                if not outcome.more:
-                    self.halted.wait(0.2)
-        board.of(name).complete = group.checkpoint.state.complete
-        board.of(name).held = 0
+        self.pause = 0.0
+        seen = board.of(name)
+        while not self.stopping and group.checkpoint.state.sweep is not None:
+            state = group.checkpoint.state.sweep
+            phase = {"copy": "Snapshot" if state.reason == "Snapshot" else "Sweep", "held": "Held"}
+            message = (
+                f"{state.extras} rows of {state.owned} are not at the source; allow their deletion with the "
+                f'annotation pantograph.dev/allow-deletes: "{state.extras}"'
+            )
+            if state.phase == "held":
+                board.phase(name, "Held", "SweepHeld", message)
+                seen.held = state.extras
+            else:
+                board.phase(name, phase.get(state.phase, "Sweep"), state.reason)
+            due = self.due([name]).get(name, []) if state.phase == "held" else []
+            outcome = sweep.step(self.route, group, due, self.ready.wanted.allowed_deletes)
+            after = group.sweep
+            seen.sweep_rows = state.rows if after is None else after.rows
+            seen.sweep_estimated = state.estimated
+            self.take_in_nonces(group)
+            if outcome.oldest:
+                board.behind([name], outcome.oldest)
+            board.turned([name], outcome, reached=outcome.kind == "empty" or not outcome.more)
+            if group.sweep is not None and group.sweep.phase == "held" and not outcome.more:
+                # Only a person can end this: let others have the permit, and come back for the events.
+                self.pause = HELD_PAUSE
+                return False
+        seen.complete = group.checkpoint.state.complete
+        seen.held = 0
         # What failed in its stream must first succeed alone, or it would fail its neighbours again.
         more = True
         while more and not self.stopping:
             outcome = turn.take(self.route, group, due=self.due([name]))
             board.turned([name], outcome, reached=not outcome.more)
             more = outcome.more
-
-
-@contextlib.contextmanager
-def _permitted(permit: Any, worker: Worker) -> Any:
-    """Hold one of the source's permits to sweep; give up waiting when told to stop."""
-    if not isinstance(permit, threading.Semaphore):
-        yield
-        return
-    while not permit.acquire(timeout=0.2):
-        if worker.stopping:
-            yield
-            return
-    try:
-        yield
-    finally:
-        permit.release()
+        return True
 
 
 def stream_name(ready: Ready) -> str:
@@ -405,7 +427,7 @@ def why_sweep(checkpoint: Checkpoint, ready: Ready) -> str:
     if checkpoint.version == 0:
         return "Snapshot"
     if state.table != ready.table:
-        return "Snapshot"
+        return "DestinationReplaced"
     if state.shaping != ready.shaping:
         return "SpecChanged"
     if state.resync_token != ready.wanted.resync_token:
@@ -459,7 +481,7 @@ class Stream(Worker):
         purged = {ready.mirror.capture.id: ready.purged for ready in self.members.values()}
         if not self.judge(group, purged):
             for ready in list(self.members.values()):
-                self._part(group, ready, "PositionLost")
+                self._part(group, ready, "")
             group.read = Position("")
         seen, look_at_keys = -1, 0.0
         for ready in self.members.values():
@@ -498,8 +520,11 @@ class Stream(Worker):
         with self._lock:
             arrived, self._arrived = self._arrived, []
         if arrived and not group.mirrors:
-            # The first one brings the stream its position.
-            group.read = arrived[0][0].read
+            # The first one brings the stream its position, and what proves it.
+            first = arrived[0][0]
+            group.read = first.read
+            state = dataclasses.replace(group.checkpoint.state, nonces=first.checkpoint.state.nonces, page=None)
+            group.checkpoint = dataclasses.replace(group.checkpoint, state=state)
         return arrived
 
     def _turn(
