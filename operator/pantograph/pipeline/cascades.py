@@ -2,8 +2,8 @@
 
 A foreign key with CASCADE, SET NULL or SET DEFAULT lets a delete take or change rows of other tables, for which no
 event will come. Before such a delete the rows that it will touch are read, through all levels, and their keys are
-noted, so that a later turn looks them up. Rows of tables that no Reflection writes are the user's: the delete is refused unless
-the manifest accepts it.
+noted, so that a later turn looks them up. Rows of tables that no Reflection writes are the user's: the delete is
+refused unless the manifest accepts it.
 """
 
 from __future__ import annotations

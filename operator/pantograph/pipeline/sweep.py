@@ -2,8 +2,8 @@
 
 The Reflection is apart from its stream while it sweeps, and each step is a turn of its own at one snapshot C: the
 events since its position, and the next chunk of rows, both as C shows them, in one transaction that moves position and
-cursor together. So a chunk is never written when the position is past the snapshot it was read at, and a restart goes on from
-the cursor.
+cursor together. So a chunk is never written when the position is past the snapshot it was read at, and a restart goes
+on from the cursor.
 
 A row of the destination that the source lacks is never deleted because a sweep did not meet it: after the copy the
 destination's keys are looked up at the source, those that are absent are counted, and only within the limit (or with a
@@ -27,6 +27,10 @@ from pantograph.pipeline.turn import Group, Outcome, Route, Written
 DELETE_LIMIT_ROWS = 1000
 DELETE_LIMIT_SHARE = 0.2
 """Above both, a sweep deletes nothing until a person says how many may go (promise 10)."""
+
+
+QUICK_CHUNK, SLOW_CHUNK, LARGEST_STRIDE = 2.0, 10.0, 32
+"""A chunk is `batchRows` times the stride. A snapshot of ours stays open for seconds, never for minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,7 @@ def _chunk(route: Route, group: Group, sweep: Sweep) -> Outcome:
                 events, truncated, oldest = found[0].events, found[0].truncated, found[1]
         bound = _bind(route, mirror, after, "a")
         with route.reader.step(steps.READ_ROWS):
-            end = route.reader.row(source.chunk_end(mirror, after=bool(after)), skip=route.limits.rows - 1, **bound)
+            end = route.reader.row(source.chunk_end(mirror, after=bool(after)), skip=max(1, route.limits.rows * group.stride) - 1, **bound)
         upto = _decoded(route, mirror, end) if end is not None else ()
         with route.writer.step(steps.BEGIN):
             route.writer.begin()
@@ -160,11 +164,17 @@ def _chunk(route: Route, group: Group, sweep: Sweep) -> Outcome:
             finish(route, group)
         else:
             turn.touch(route, group, lambda s: dataclasses.replace(s, sweep=_phase(s.sweep, "extras")))
+    # Larger steps while they are quick: a chunk costs a commit, and repeats as a whole after a crash.
+    seconds = time.perf_counter() - began
+    if seconds < QUICK_CHUNK and group.stride < LARGEST_STRIDE:
+        group.stride *= 2
+    elif seconds > SLOW_CHUNK and group.stride > 1:
+        group.stride //= 2
     applied = written.get(mirror.name, writer.Counts())
     return Outcome(
         "page",
         {mirror.name: Written(upserted + applied.upserted, applied.deleted, events, parked + applied.parked)},
-        {"read": time.perf_counter() - began},
+        {"read": seconds},
         oldest,
         until,
         more=True,

@@ -62,6 +62,8 @@ class Group:
     mirrors: list[Mirror]
     # Where reading has got to; ahead of the checkpoint when windows were empty, for those write nothing.
     read: Position = NOWHERE
+    # How many batches a sweep's chunk is long.
+    stride: int = 2
 
     def __post_init__(self) -> None:
         self.read = self.read or self.checkpoint.position

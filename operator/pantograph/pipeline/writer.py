@@ -2,9 +2,9 @@
 
 Constraints are checked at once on most engines, and neither "deletes first" nor "upserts first" satisfies them all: a
 child that moves away from a deleted parent forbids the first, a new row that takes over a deleted row's unique value
-the second. So: upserts, parents first; then deletes, children first; and a table whose upsert collides on a unique value
-deletes its absent rows first, or, where two rows swapped a value, deletes and inserts its keys. A row whose parent is
-not there is parked and looked up again later (`keys`).
+the second. So: upserts, parents first; then deletes, children first; and a table whose upsert collides on a unique
+value deletes its absent rows first, or, where two rows swapped a value, deletes and inserts its keys. A row whose
+parent is not there is parked and looked up again later (`keys`).
 """
 
 from __future__ import annotations
