@@ -43,10 +43,8 @@ class World:
         self._open.close()
 
     def lease(self, seconds):
-        self.admin.run(
-            f"insert or replace into {self.dialect.ours('lease')} values (1, cast({self.dialect.now()} as integer) + :s)",
-            s=seconds,
-        )
+        until = f"cast({self.dialect.now()} as integer) + :s"
+        self.admin.run(f"insert or replace into {self.dialect.ours('lease')} values (1, {until})", s=seconds)
 
     def shape(self, table):
         return self.dialect.shape(self.admin, "", table)
@@ -68,7 +66,9 @@ class World:
         """Operation and captured columns of all events, in order."""
         columns = ", ".join(f"k{i}" for i in range(len(capture.columns)))
         events = self.dialect.ours(capture.event_table)
-        return [tuple(row) for row in self.app.execute(f"select op, {columns} from {events} where op <> '' order by id")]
+        return [
+            tuple(row) for row in self.app.execute(f"select op, {columns} from {events} where op <> '' order by id")
+        ]
 
     def keys(self, capture):
         """The distinct captured columns of all events."""
@@ -106,7 +106,8 @@ class World:
     def decoded(self, mirror, rows):
         decoders = [self.dialect.decode(column.source_type) for column in mirror.columns]
         return [
-            (row[0], *(d(v) if d and v is not None else v for d, v in zip(decoders, row[1:], strict=True))) for row in rows
+            (row[0], *(d(v) if d and v is not None else v for d, v in zip(decoders, row[1:], strict=True)))
+            for row in rows
         ]
 
     def write(self, mirror, rows, *, absent_first=False):

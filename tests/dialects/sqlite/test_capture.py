@@ -17,8 +17,7 @@ def test_insert_update_and_delete_are_noted_with_the_key(world, items):
     world.app.execute("insert into items values (1, 'a', 5), (2, 'b', 6)")
     world.app.execute("update items set qty = 7 where id = 2")
     world.app.execute("delete from items where id = 1")
-    noted = [each for each in world.noted(items)]
-    assert noted == [("I", 1), ("I", 2), ("U", 2), ("D", 1)]
+    assert world.noted(items) == [("I", 1), ("I", 2), ("U", 2), ("D", 1)]
 
 
 def test_a_changed_key_is_two_keys(world, items):
@@ -150,7 +149,9 @@ def test_a_cascade_fires_the_triggers_of_the_children(world):
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_odd_names_of_tables_and_columns_are_only_characters(world, name):
     quote = world.dialect.quote
-    world.app.execute(f"create table {quote(name)} ({quote(name)} integer primary key, {quote('u ' + name)} text unique)")
+    world.app.execute(
+        f"create table {quote(name)} ({quote(name)} integer primary key, {quote('u ' + name)} text unique)"
+    )
     capture = world.capture(name)
     world.app.execute(f"insert into {quote(name)} values (1, 'a')")
     world.app.execute(f"replace into {quote(name)} values (2, 'a')")
@@ -209,8 +210,8 @@ def test_sqlite_refuses_to_drop_a_captured_column(world, items):
 def test_a_table_made_anew_has_lost_its_triggers_and_is_noticed(world, items):
     before = world.dialect.fingerprints(world.side, [("", "items")])
     world.app.executescript(
-        "begin; create table new (id integer primary key, code text unique, qty int); insert into new select * from items;"
-        "drop table items; alter table new rename to items; commit"
+        "begin; create table new (id integer primary key, code text unique, qty int);"
+        "insert into new select * from items; drop table items; alter table new rename to items; commit"
     )
     state = world.dialect.capture_state(world.admin, items, world.shape("items"))
     assert "the trigger pantograph_" in state.problems[0]
@@ -272,7 +273,10 @@ def test_a_trigger_that_somebody_changed_or_dropped_is_noticed(world, items):
         "select name, sql from sqlite_master where type = 'trigger' and name like '%delete'"
     ).fetchone()
     world.app.execute(f'drop trigger "{name}"')
-    assert f"the trigger {name} is missing" in world.dialect.capture_state(world.admin, items, world.shape("items")).problems
+    assert (
+        f"the trigger {name} is missing"
+        in world.dialect.capture_state(world.admin, items, world.shape("items")).problems
+    )
     world.app.execute(sql.replace("'D'", "'I'"))
     assert (
         f"the trigger {name} is not the one that was planned"

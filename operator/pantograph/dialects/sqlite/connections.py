@@ -95,6 +95,7 @@ _CONSTRAINTS = {
     "SQLITE_CONSTRAINT_CHECK": "check",
     "SQLITE_CONSTRAINT_DATATYPE": "type",
 }
+_CONSTRAINT_DATATYPE = 3091
 # Messages that quote names and the text of a statement, never a row.
 _TELLING = re.compile(
     r"no such (table|column|index|function|collation|view|trigger)|near \"|ambiguous column|table .* has |"
@@ -116,12 +117,22 @@ def translate(error: BaseException) -> errors.DatabaseError | None:
     if not isinstance(error, sqlite3.Error):
         return None
     said = str(error)
-    code: str = getattr(error, "sqlite_errorname", "") or ""
+    code = _code(error)
     if said.startswith("Could not decode to UTF-8"):
         return errors.Rejected("a text is not UTF-8", kind="type", code=code)
     if code.startswith("SQLITE_CONSTRAINT"):
         return _constraint(code, said)
     return _other(code, said)
+
+
+def _code(error: sqlite3.Error) -> str:
+    """SQLite's name for an error; Python 3.11 does not know all of them."""
+    name: str = getattr(error, "sqlite_errorname", "") or ""
+    number: int = getattr(error, "sqlite_errorcode", 0)
+    if name == "unknown":
+        primary = "SQLITE_CONSTRAINT" if number & 0xFF == sqlite3.SQLITE_CONSTRAINT else "SQLITE"
+        return "SQLITE_CONSTRAINT_DATATYPE" if number == _CONSTRAINT_DATATYPE else f"{primary}_{number}"
+    return name
 
 
 def _constraint(code: str, said: str) -> errors.Rejected:

@@ -198,7 +198,7 @@ def decimal(scale: int | None) -> Callable[[Any], str]:
 
     def convert(value: Any) -> str:
         if type(value) is int:
-            return str(value)
+            return f"{value}.{'0' * scale}" if scale else str(value)
         if isinstance(value, float):
             if not math.isfinite(value):
                 raise _refused(value, "a decimal number")
