@@ -96,6 +96,7 @@ class Manifests:
             self._credentials(database, findings)
             self._tls(database, findings)
         self._same_tables(findings)
+        self._allowances(findings)
         return findings.errors
 
     def _found(self, among: Mapping[Key, R], by: Resource, key: Key, kind: type[R], path: str) -> R:
@@ -139,6 +140,20 @@ class Manifests:
             if secret is not None:
                 named[secret.name] = secret
         return secrets.tls_files(database, named, findings, self.origin(database))
+
+    def _allowances(self, findings: Findings) -> None:
+        """SQL in a Reflection runs with the rights of a Database's user, so the Database says whether it may."""
+        for reflection in self.reflections.values():
+            source = self.source_tables.get(reflection.source_key)
+            sides = (
+                (self.databases.get(source.database_key) if source else None, "expressions", reflection.expressions),
+                (self.databases.get(reflection.destination_key), "statements", reflection.statements),
+            )
+            for database, what, paths in sides:
+                if database is not None and not getattr(database.spec.allow, what):
+                    for path in paths:
+                        message = f"Database {database.name} runs no {what} of others: its spec.allow.{what} is false"
+                        findings.add(self.origin(reflection), message, path)
 
     def _same_tables(self, findings: Findings) -> None:
         """Only what is the same by its names: whether two Databases are one server is for the servers to say."""

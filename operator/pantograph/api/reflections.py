@@ -315,6 +315,19 @@ class Reflection(Resource):
         return ".".join(part for part in (self.spec.destination.schema_, self.spec.destination.table) if part)
 
     @property
+    def expressions(self) -> tuple[str, ...]:
+        """The fields whose SQL the source evaluates: `spec.where`, `spec.columns[2].expression`."""
+        where = ("spec.where",) if self.spec.where else ()
+        numbered = enumerate(self.spec.columns)
+        return where + tuple(f"spec.columns[{number}].expression" for number, one in numbered if one.expression)
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """The fields whose SQL the destination runs."""
+        given = {"spec.statement": self.spec.statement, "spec.deleteStatement": self.spec.delete_statement}
+        return tuple(path for path, text in given.items() if text)
+
+    @property
     def columns_given(self) -> bool:
         """Whether the columns are listed; else they are those of the source, but for `exclude`."""
         return bool(self.spec.columns)

@@ -103,10 +103,12 @@ spec:
 """Every field once, none at its default. Types are right; that some fields exclude each other is not minded here."""
 
 
+_BODIES: dict[str, dict[str, Any]] = {body["kind"]: body for body in yaml.safe_load_all(TEXT)}
+
+
 def manifest(kind: type[Resource]) -> dict[str, Any]:
     """The manifest of a kind with every field; a copy to do with as you like."""
-    (found,) = [body for body in yaml.safe_load_all(TEXT) if body["kind"] == kind.KIND]
-    return copy.deepcopy(found)
+    return copy.deepcopy(_BODIES[kind.KIND])
 
 
 @dataclass(frozen=True)

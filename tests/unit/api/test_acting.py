@@ -20,6 +20,7 @@ SECRETS = "".join(
 def loaded(**specs: Any) -> Manifests:
     """A Database, a SourceTable and a Reflection, plain but for what is said of each."""
     database: dict[str, Any] = {"dialect": "postgresql", "host": "h", "credentials": {"secretName": "shop-db"}}
+    database["allow"] = {"statements": True}
     bodies = [
         {"kind": "Database", "metadata": {"name": "shop"}, "spec": database | specs.get("database", {})},
         {"kind": "Database", "metadata": {"name": "warehouse"}, "spec": database},

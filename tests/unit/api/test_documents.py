@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pantograph.api import documents
+from tests.unit.api.everything import TEXT
 
 
 def one(text: str) -> Any:
@@ -81,6 +84,10 @@ def test_anchors_and_merges_are_followed() -> None:
         ("a: \x07", "no YAML: it has characters that cannot be in a text"),
         ("[" * 150 + "]" * 150, "line 1, column 102: more than 100 levels deep"),
         ("[" * 50_000, "more than 100 levels deep"),
+        (
+            "a: &x 1\nb: &x 2",
+            "line 2, column 4: an anchor (&) that is set a second time; a text that begins with & needs quotes",
+        ),
         ("a: &x [*x]", "line 1, column 4: more than 100 levels deep"),
     ],
 )
@@ -112,6 +119,43 @@ def test_documents_after_one_with_a_key_twice_are_read() -> None:
     found = list(documents.from_yaml("a: 1\na: 1\n---\nb: 1\n"))
     assert [document.number for document in found] == [1, 2]
     assert found[1].body == {"b": 1}
+
+
+SCALARS = st.sampled_from(
+    [
+        "a",
+        "5",
+        "'5'",
+        "yes",
+        "'yes'",
+        "~",
+        "",
+        "1.5",
+        "2026-01-01",
+        "12:30",
+        '"12:30"',
+        "!!str 5",
+        "0x1F",
+        "1_000",
+        "=",
+        "- a",
+    ]
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", "c d", "5", "<<", "? e"]), SCALARS), max_size=5))
+def test_the_fast_and_the_slow_loader_read_the_same(lines: list[tuple[str, str]]) -> None:
+    text = "".join(f"{key}: {value}\n" for key, value in lines)
+    fast = list(documents.from_yaml(text))
+    # What is very deep is for the slow one; in a document of its own it changes nothing else.
+    slow = list(documents.from_yaml(f"{text}---\n{'[' * 101}{']' * 101}\n"))
+    if not (fast and fast[-1].number is None):
+        assert slow[: len(fast)] == fast
+
+
+def test_hundreds_of_tables_are_read_at_once() -> None:
+    found = list(documents.from_yaml(f"{TEXT}\n---\n" * 200))
+    assert len(found) == 600
 
 
 def test_json_may_be_indented_with_tabs() -> None:

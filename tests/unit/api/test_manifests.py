@@ -13,6 +13,7 @@ import pytest
 from pantograph import errors
 from pantograph.api import manifests
 from pantograph.api.manifests import Manifests
+from pantograph.api.secrets import Credentials, TlsFiles
 
 API = "apiVersion: pantograph.dev/v1alpha1\n"
 SECRET = "apiVersion: v1\nkind: Secret\nmetadata: {name: login}\nstringData: {username: me, password: hunter2}\n"
@@ -319,6 +320,20 @@ def test_rules_across_the_fields_of_a_reflection(spec: str, said: str) -> None:
     assert line.startswith(f"shop.yaml: document 5 (Reflection orders-to-warehouse): {said}")
 
 
+def test_a_database_says_whose_sql_it_runs() -> None:
+    shop = SHOP.replace("database: shop,", "database: shop, allow: {expressions: false, statements: true},")
+    sql = "  where: a > 1\n  columns: [{source: id}, {expression: 1 + 1, destination: a}]\n  statement: select 1\n"
+    assert wrong(SECRET, shop, WAREHOUSE, ORDERS, LIVE + sql) == [
+        f"shop.yaml: document 5 (Reflection orders-to-warehouse): {path}: Database {name} runs no {what} of others: "
+        f"its spec.allow.{what} is false"
+        for path, name, what in (
+            ("spec.where", "shop", "expressions"),
+            ("spec.columns[1].expression", "shop", "expressions"),
+            ("spec.statement", "warehouse", "statements"),
+        )
+    ]
+
+
 def test_key_columns_are_named_once() -> None:
     (line,) = wrong(SECRET, SHOP, ORDERS.replace("table: orders", "table: orders, keyColumns: [a, a]"))
     assert line.endswith("spec.keyColumns: a column is named twice")
@@ -372,8 +387,8 @@ def test_the_spec_wins_over_the_secret() -> None:
 def test_a_file_needs_no_credentials() -> None:
     found = load(API + "kind: Database\nmetadata: {name: f}\nspec: {dialect: sqlite, path: shop.db}\n")
     database = found.databases["default", "f"]
-    assert found.credentials_of(database) == manifests.Credentials()
-    assert found.tls_of(database) == manifests.TlsFiles()
+    assert found.credentials_of(database) == Credentials()
+    assert found.tls_of(database) == TlsFiles()
 
 
 def test_certificates_come_from_secrets() -> None:
