@@ -12,7 +12,7 @@ WORK = {
     "inserts in one transaction": "many",
     "insert from a select": "insert into {t} select id + 1000000, 'd' || id, name, qty from {t}",
     "update of all rows": "update {t} set qty = qty + 1",
-    "delete of all rows": "delete from {t} where id > 0",
+    "delete of all rows": "delete from {t} where id >= 0",
 }
 
 
@@ -38,7 +38,7 @@ def _times(app, table):
 
 
 @pytest.mark.full
-def test_capture_costs_a_few_times_a_bare_write_at_most(world, record_property):
+def test_capture_costs_a_few_times_a_bare_write_at_most(world):
     world.app.execute("pragma synchronous = normal")
     code = {"plain": "text", "guarded": "text unique"}
     for kind, declared in code.items():
@@ -55,6 +55,6 @@ def test_capture_costs_a_few_times_a_bare_write_at_most(world, record_property):
                     key = (table == kind, name)
                     best[key] = min(seconds, best.get(key, seconds))
         ratios = {name: best[False, name] / best[True, name] for name in WORK}
-        record_property(f"ratios, {kind}", {name: round(ratio, 2) for name, ratio in ratios.items()})
+        print(kind, {name: round(ratio, 2) for name, ratio in ratios.items()})  # pytest -rP shows it
         assert max(ratios["single inserts"], ratios["single updates"]) < 4, ratios
         assert max(ratios.values()) < 12, ratios
