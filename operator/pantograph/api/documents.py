@@ -19,6 +19,7 @@ import yaml
 MOST_VALUES = 1_000_000
 """Values in one document, aliases expanded: a page of aliases of aliases would otherwise fill the memory."""
 DEEPEST = 100
+HALF = "a text with half of a character (an escape of \\ud800 to \\udfff that stands alone)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ def from_json(text: str) -> Iterator[Document]:
         for key in twice:
             yield Document(1, problem=f"the key {_key(key)} stands twice")
         if not twice:
-            yield Document(1, body)
+            yield Document(1, body) if _whole(json.dumps(body, ensure_ascii=False)) else Document(1, problem=HALF)
 
 
 class _Plain:
@@ -139,6 +140,8 @@ class _Plain:
         return self.mapping(node, depth)
 
     def scalar(self, node: yaml.ScalarNode) -> Any:
+        if not _whole(node.value):
+            raise _Wrong(node, HALF)
         if node.tag not in _SCALARS:
             raise _Wrong(node, "a tag that has no meaning here; if it is text, put it in quotes")
         if node.tag.endswith((":str", ":timestamp")) or (not node.style and _SEXAGESIMAL.fullmatch(node.value)):
@@ -171,6 +174,15 @@ class _Plain:
                 raise _Wrong(part, "<< takes a mapping")
             merged |= self.mapping(part, depth + 1)
         return merged
+
+
+def _whole(text: str) -> bool:
+    """Whether the text can be written as UTF-8: an escape can make half of a character, which no terminal prints."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _at(mark: yaml.Mark | None) -> str:

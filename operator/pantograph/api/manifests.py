@@ -269,7 +269,8 @@ class _Collector:
         elif kind not in wanted:
             self.findings.add(origin, f"found {kind[:80]}, expected {kinds}{reading.nearest(kind, wanted)}", "kind")
         elif version != wanted[kind]:
-            found = "missing" if version is None else f"found {str(version)[:80]}"
+            shown = version[:80] if isinstance(version, str) else "something else"
+            found = "missing" if version is None else f"found {shown}"
             hint = ""
             if isinstance(version, str) and version.startswith(f"{GROUP}/"):
                 hint = " (this Pantograph knows no other version)"

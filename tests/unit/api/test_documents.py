@@ -80,6 +80,7 @@ def test_anchors_and_merges_are_followed() -> None:
         ("a: b: c", "line 1, column 5: mapping values are not allowed here"),
         ("a:\n\t b: 1", "line 2, column 1: found character '\\t' that cannot start any token"),
         ("a: !!int x", "line 1, column 4: not the number that its tag says; if it is text, put it in quotes"),
+        ('a: "\\ud83d"', f"line 1, column 4: {documents.HALF}"),
         ("a: {<<: 5}", "line 1, column 9: << takes a mapping"),
         ("a: \x07", "no YAML: it has characters that cannot be in a text"),
         ("[" * 150 + "]" * 150, "line 1, column 102: more than 100 levels deep"),
@@ -166,6 +167,7 @@ def test_json_may_be_indented_with_tabs() -> None:
     ("text", "said"),
     [
         ('{"a": 1, "a": 2}', "the key a stands twice"),
+        ('{"a": "\\ud83d"}', documents.HALF),
         ('{"a": 1,}', "line 1, column "),
         ("[" * 100_000, "more than 100 levels deep"),
     ],

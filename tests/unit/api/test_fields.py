@@ -7,6 +7,8 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pantograph import errors
 from pantograph.api import reading
@@ -173,6 +175,23 @@ def test_a_name_that_is_no_dns_name_is_refused(kind: type[Resource], name: str) 
     body["metadata"]["name"] = name
     (line,) = lines(kind, body)
     assert "metadata.name: found" in line
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=())),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(FIELDS), ANYTHING)
+def test_whatever_is_written_is_read_or_told_in_whole_lines(field: Field, value: Any) -> None:
+    findings = reading.Findings()
+    found = reading.read(field.kind, field.put(manifest(field.kind), value), findings, reading.Origin("f.yaml"))
+    assert found is not None or findings.errors
+    for error in findings.errors:
+        assert "something else" not in str(error)
+        assert "\n" not in str(error)
 
 
 SECRET = "hunter2"

@@ -130,6 +130,7 @@ def test_the_line_that_a_user_reads() -> None:
             "document 1 (Deployment): kind: found Deployment, expected Database, SourceTable, Reflection or Secret",
         ),
         ("kind: Database", "document 1 (Database): apiVersion: missing, expected pantograph.dev/v1alpha1"),
+        ("kind: Secret\napiVersion: [v1]", "document 1 (Secret): apiVersion: found something else, expected v1"),
         ("kind: Secret\napiVersion: v2", "document 1 (Secret): apiVersion: found v2, expected v1"),
         (
             "kind: Database\napiVersion: pantograph.dev/v1",
