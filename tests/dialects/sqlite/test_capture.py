@@ -97,6 +97,16 @@ def test_replace_through_a_partial_or_a_folding_index_is_noted(world):
     assert {(1,), (2,), (3,), (4,)} == {each[1:] for each in world.noted(capture)[before:]}
 
 
+def test_a_generated_column_that_is_a_key_or_unique_is_followed(world):
+    world.app.execute("create table t (a int, k as (a * 10) stored unique, u as (a % 5) stored unique, n int)")
+    capture = world.capture("t", key=("k",))
+    world.app.execute("insert into t (a) values (1), (2)")
+    world.app.execute("update t set a = 3 where a = 1")
+    world.app.execute("update or replace t set a = 7 where a = 3")
+    assert world.app.execute("select k from t").fetchall() == [(70,)]
+    assert {key for op, key in world.noted(capture) if op == "D"} == {10, 20, 30}
+
+
 def test_replace_of_a_row_whose_other_captured_column_changes_notes_the_old_value(world):
     world.app.execute("create table t (id integer primary key, email text)")
     capture = world.capture("t", columns=("id", "email"))

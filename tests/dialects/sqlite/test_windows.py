@@ -121,6 +121,17 @@ def test_ids_never_start_again_whatever_is_purged_or_emptied(world, items):
     assert min(set(_event_ids(world, items)) - {json.loads(until)[items.id]}) > json.loads(until)[items.id]
 
 
+def test_an_event_table_that_somebody_emptied_is_noticed_at_the_next_window(world, items):
+    world.app.execute("insert into items values (1, 1)")
+    read = _ends(world)
+    world.app.execute("delete from sqlite_sequence")
+    world.app.execute(f"delete from {world.dialect.ours(items.event_table)}")
+    world.app.execute("insert into items values (2, 1)")
+    with pytest.raises(errors.PositionLost):
+        world.windows().open(world.reader, [Position(""), read])
+    world.reader.rollback()
+
+
 def test_an_event_table_made_again_begins_another_life(world, items):
     world.app.execute("insert into items values (1, 1)")
     old = _ends(world)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pantograph import errors
 from pantograph.dialects.base import Session, WindowReader
 from pantograph.dialects.sqlite import connections
 from pantograph.model.changes import Capture, Pending, Position, Window
@@ -35,13 +36,19 @@ class Reader(WindowReader):
     def open(self, session: Session, floors: Sequence[Position]) -> Position:
         # BEGIN reads nothing: the snapshot is what the first SELECT sees, and this is the one.
         session.run("begin")
-        return Position(json.dumps(self._ends(session, "max(id)"), separators=(",", ":")))
+        ends = self._ends(session)
+        for floor in floors:
+            behind = [name for name, value in parse(floor).items() if value > ends.get(name, value)]
+            if behind:
+                # Its window would be empty, for ever: somebody has emptied the table, or put an older file in place.
+                raise errors.PositionLost(f"the event table of capture {behind[0]} ends before what was read from it")
+        return Position(json.dumps(ends, separators=(",", ":")))
 
-    def _ends(self, session: Session, end: str) -> dict[str, int]:
+    def _ends(self, session: Session) -> dict[str, int]:
         # max(id) and not sqlite_sequence: a person may have emptied that one, and `purge` keeps the highest id for it.
         result: dict[str, int] = {}
         for captures in _parts(list(self.captures.values())):
-            found = session.row("select " + ", ".join(f"(select {end} from {self._events(c)})" for c in captures))
+            found = session.row("select " + ", ".join(f"(select max(id) from {self._events(c)})" for c in captures))
             result |= {capture.id: int(value or 0) for capture, value in zip(captures, found, strict=True)}
         return result
 
