@@ -58,6 +58,7 @@ class SQLite(base.Dialect):
         # Nobody queues for SQLite's lock: who waits for it holds up nobody.
         ddl_lock_wait=0.1,
     )
+    begin_read = ("begin",)
     meta_integer = "integer"
     most_given_keys: ClassVar[int] = 2000
 
@@ -190,6 +191,10 @@ class SQLite(base.Dialect):
 
     def hashed(self, texts: Sequence[str]) -> str:
         return f"pantograph_hash({', '.join(texts)})"
+
+    def total(self, expression: str) -> str:
+        # SQLite's own sum ends at 63 bits.
+        return f"pantograph_total({expression})"
 
     # -- the source --------------------------------------------------------------------------------------------------
 

@@ -202,6 +202,8 @@ def decimal(scale: int | None) -> Callable[[Any], str]:
         if isinstance(value, float):
             if not math.isfinite(value):
                 raise _refused(value, "a decimal number")
+            if scale is not None and float(shown := f"{value:.{scale}f}") == value:
+                return shown  # the very double that these digits are stored as: nearly always, and ten times as fast
             number = Decimal(repr(value))
             if unit is not None:
                 rounded = number.quantize(unit)
@@ -421,6 +423,21 @@ def _shortest(number: str) -> str:
     shown = f"{Decimal(number):f}"
     shown = shown.rstrip("0").rstrip(".") if "." in shown else shown
     return "0" if shown in ("-0", "") else shown
+
+
+class Total:
+    """`Dialect.total`: a sum that does not overflow, as text."""
+
+    def __init__(self) -> None:
+        self._sum = 0
+
+    def step(self, value: int | None) -> None:
+        """One more value."""
+        self._sum += value or 0
+
+    def finalize(self) -> str:
+        """The sum."""
+        return str(self._sum)
 
 
 FUNCTIONS: tuple[tuple[str, int, Callable[..., Any]], ...] = (
