@@ -349,6 +349,9 @@ class Dialect(abc.ABC):
     # Transactions. `open` of a WindowReader begins snapshots; this begins a write.
     begin_write: ClassVar[tuple[str, ...]] = ("begin",)
 
+    # A short read beside the data (a comparison): no expression of a manifest can write in it.
+    begin_read: ClassVar[tuple[str, ...]] = ("start transaction read only",)
+
     def begins(self, role: Role) -> Sequence[str]:
         """What begins a write in a session of this role, where that is not the same for all."""
         return self.begin_write
@@ -431,6 +434,10 @@ class Dialect(abc.ABC):
         """SQL for a 60-bit non-negative integer made of the first 15 hexadecimal digits of the MD5 of the UTF-8 texts
         (SQL expressions of text, NULL allowed) joined so that ('a', NULL) and ('', 'a') differ: each text is rendered
         as its length in characters, a colon and itself, NULL as `-`. The same on every engine."""
+
+    def total(self, expression: str) -> str:
+        """SQL for the exact sum of 60-bit integers, however many they are, as something that `int` takes."""
+        return f"sum({expression})"
 
     # -- the source --------------------------------------------------------------------------------------------------
 

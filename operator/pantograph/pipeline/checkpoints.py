@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -137,11 +138,13 @@ class Checkpoint:
     state: State = field(default_factory=State)
 
 
-def load(session: Session, dialect: Dialect, owner: str) -> dict[str, Checkpoint]:
-    """All checkpoints of an owner, by name."""
+def load(session: Session, dialect: Dialect, owner: str, names: Sequence[str] = ()) -> dict[str, Checkpoint]:
+    """All checkpoints of an owner, or those of some names, by name; as one moment shows them."""
+    among = f" and name in ({', '.join(f':n{i}' for i in range(len(names)))})" if names else ""
     found = session.rows(
-        f"select name, version, epoch, position, state from {dialect.ours('checkpoints')} where owner = :owner",
+        f"select name, version, epoch, position, state from {dialect.ours('checkpoints')} where owner = :owner{among}",
         owner=owner,
+        **{f"n{i}": name for i, name in enumerate(names)},
     )
     return {
         name: Checkpoint(owner, name, int(version), int(epoch), Position(position), State.parse(state))

@@ -3,6 +3,9 @@
 A key is here because its parent's row is not there yet (`parent`), because a cascade took its row (`cascade`), because
 the destination holds it and a sweep did not meet it at the source (`extra`), or because a comparison found it to differ
 (`verify`). Whatever the reason, it goes through the lookup of an ordinary turn and leaves in the turn's transaction.
+
+Two reasons only remember something for the next comparison, and are never due: `surplus` (extra by a comparison that has
+not ended yet) and `unrepairable` (it differed in the same way after its repair; the detail says in which columns).
 """
 
 from __future__ import annotations
@@ -40,6 +43,15 @@ def parse(text: str) -> Key:
     return tuple(bytes.fromhex(v["hex"]) if isinstance(v, dict) else v for v in json.loads(text))
 
 
+def digest_of(key: Sequence[Any]) -> str:
+    """What a key is found by in the table."""
+    return hashlib.sha256(dump(key).encode()).hexdigest()[:32]
+
+
+NEVER = 1e12
+"""A `next_try` that does not come."""
+
+
 def note(
     session: Session,
     dialect: Dialect,
@@ -48,25 +60,31 @@ def note(
     keys: Iterable[Sequence[Any]],
     reason: str,
     detail: str = "",
+    *,
+    again_at: float | None = None,
 ) -> int:
-    """Write keys down, in the transaction that is open; one that is there already keeps its first time."""
+    """Write keys down, in the transaction that is open; one that is there already keeps its first time.
+
+    again_at: when they are due (now, unless given; `NEVER`).
+    """
     table = dialect.ours("keys")
     count = 0
     for key in keys:
         text = dump(key)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:32]
+        digest = digest_of(key)
         at = time.time()
+        due_at = at if again_at is None else again_at
         # Two statements that every engine has, in place of an upsert that each writes differently.
         touched = session.run(
-            f"update {table} set attempts = attempts + 1, next_try = :at, reason = :reason, detail = :detail "
+            f"update {table} set attempts = attempts + 1, next_try = :due, reason = :reason, detail = :detail "
             "where owner = :owner and name = :name and digest = :digest",
-            owner=owner, name=name, digest=digest, at=at, reason=reason, detail=detail,
+            owner=owner, name=name, digest=digest, due=due_at, reason=reason, detail=detail,
         )  # fmt: skip
         if not touched:
             session.run(
                 f"insert into {table} (owner, name, digest, key_values, reason, detail, since, attempts, next_try) "
-                "values (:owner, :name, :digest, :key, :reason, :detail, :at, 0, :at)",
-                owner=owner, name=name, digest=digest, key=text, reason=reason, detail=detail, at=at,
+                "values (:owner, :name, :digest, :key, :reason, :detail, :at, 0, :due)",
+                owner=owner, name=name, digest=digest, key=text, reason=reason, detail=detail, at=at, due=due_at,
             )  # fmt: skip
         count += 1
     return count
@@ -94,6 +112,33 @@ def counts(session: Session, dialect: Dialect, owner: str) -> dict[str, dict[str
     ):
         result.setdefault(name, {})[reason] = int(count)
     return result
+
+
+def reasons(
+    session: Session, dialect: Dialect, owner: str, name: str, digests: Sequence[str]
+) -> dict[str, tuple[str, str]]:
+    """Reason and detail of those of the keys that are noted, by digest."""
+    if not digests:
+        return {}
+    listed = ", ".join(f":d{i}" for i in range(len(digests)))
+    found = session.rows(
+        f"select digest, reason, detail from {dialect.ours('keys')} "
+        f"where owner = :owner and name = :name and digest in ({listed})",
+        owner=owner, name=name, **{f"d{i}": digest for i, digest in enumerate(digests)},
+    )  # fmt: skip
+    return {digest: (reason, detail or "") for digest, reason, detail in found}
+
+
+def noted_for(
+    session: Session, dialect: Dialect, owner: str, name: str, reason: str, limit: int
+) -> list[tuple[str, str]]:
+    """Digest and detail of keys that are noted for a reason."""
+    found = session.rows(
+        f"select digest, detail from {dialect.ours('keys')} "
+        "where owner = :owner and name = :name and reason = :reason order by digest limit :limit",
+        owner=owner, name=name, reason=reason, limit=limit,
+    )  # fmt: skip
+    return [(digest, detail or "") for digest, detail in found]
 
 
 def settle(session: Session, dialect: Dialect, owner: str, name: str, digests: Sequence[str]) -> None:
