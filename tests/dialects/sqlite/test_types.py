@@ -185,3 +185,8 @@ def test_hashes_tell_null_from_nothing_and_count_characters(world):
     assert of("a", None) != of("", "a")
     assert of("é", None) == int(hashlib.md5("1:é-".encode()).hexdigest()[:15], 16)
     assert 0 <= of("x") < 2**60
+
+
+def test_a_sum_of_hashes_does_not_overflow(world):
+    sql = f"select {world.dialect.total('h')} from (select {2**60 - 1} as h from json_each(:many)) "
+    assert int(world.reader.row(sql, many=str(list(range(100))))[0]) == 100 * (2**60 - 1)

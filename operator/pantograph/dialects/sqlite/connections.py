@@ -57,7 +57,7 @@ def connect(address: Address, role: Role, timeout: float) -> Connection:
 def _set_up(raw: Connection, role: Role, creating: bool) -> None:
     for name, count, function in values.FUNCTIONS:
         raw.create_function(name, count, function, deterministic=True)
-    raw.create_aggregate("pantograph_total", 1, values.Total)
+    raw.create_aggregate("pantograph_total", 1, values.Total)  # type: ignore[arg-type]  # may yield a text, too
     if creating:
         raw.execute("pragma journal_mode = wal")
     raw.execute("pragma temp_store = memory")
@@ -100,8 +100,8 @@ _CONSTRAINT_DATATYPE = 3091
 # Messages that quote names and the text of a statement, never a row.
 _TELLING = re.compile(
     r"no such (table|column|index|function|collation|view|trigger)|near \"|ambiguous column|table .* has |"
-    r"duplicate column|incomplete input|wrong number of arguments|misuse of|cannot |error in |unrecognized token|"
-    r"too many|integer overflow|there is already|(table|index|trigger) .* already exists|ON CONFLICT clause does not match"
+    r"duplicate column|incomplete input|integer overflow|wrong number of arguments|misuse of|cannot |error in |"
+    r"unrecognized token|too many|there is already|(table|index|trigger) .* already exists|ON CONFLICT clause does not match"
 )
 _COLUMNS = re.compile(r"(?:UNIQUE|NOT NULL) constraint failed: (?P<columns>.+)", re.S)
 _NAMED = re.compile(r"CHECK constraint failed: (?P<name>.+)", re.S)
