@@ -82,8 +82,12 @@ class Board:
             changed = (seen.phase, seen.reason) != (phase, reason)
             seen.phase, seen.reason, seen.message = phase, reason, message
         if changed:
-            text = f"{name}: {phase}" + (f" ({reason})" if reason else "") + (f": {message}" if message else "")
-            self.messages(text)
+            self.changed(seen)
+
+    def changed(self, seen: Seen) -> None:
+        """What is told of a new phase; for those who tell it in another way."""
+        text = f"{seen.name}: {seen.phase}" + (f" ({seen.reason})" if seen.reason else "")
+        self.messages(text + (f": {seen.message}" if seen.message else ""))
 
     def failed(self, name: str, reason: str) -> None:
         """Count a failure."""
