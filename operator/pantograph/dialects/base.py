@@ -190,6 +190,9 @@ class Staged:
     source: str
     rows: int
     literal: bool = False
+    # How many of them are present and absent, where somebody counted.
+    present: int | None = None
+    absent: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

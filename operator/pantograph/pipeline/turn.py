@@ -229,7 +229,10 @@ def stage(
     at_most: how many rows there can be, where that is known.
     """
     if at_most is not None and at_most <= FEW:
-        return route.target.stage(route.writer, mirror, [decoded(route, mirror, route.reader.rows(sql, **params))])
+        fetched = decoded(route, mirror, route.reader.rows(sql, **params))
+        present = sum(1 for row in fetched if row[0])
+        staged = route.target.stage(route.writer, mirror, [fetched])
+        return dataclasses.replace(staged, present=present, absent=len(fetched) - present)
     piped = route.source.pipe(route.reader, sql, params, mirror, route.target, route.writer, direct=direct)
     if piped is not None:
         return piped

@@ -87,10 +87,14 @@ def apply(session: Session, target: Dialect, owner: str, jobs: Sequence[Job], *,
     if only != "delete":
         with session.step(steps.UPSERT):
             for job in ordered:
+                if job.staged.present == 0:
+                    continue
                 _upsert(session, target, owner, job, counts[job.mirror.name])
     if only != "upsert":
         with session.step(steps.DELETE):
             for job in reversed(ordered):
+                if job.staged.absent == 0:
+                    continue
                 try:
                     counts[job.mirror.name].parked += cascades.note(session, target, job.mirror, job.staged)
                     counts[job.mirror.name].deleted += target.delete(session, job.mirror, job.staged)
