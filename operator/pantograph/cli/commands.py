@@ -1,0 +1,101 @@
+"""Every command with its options, on one screen. What a command does is imported when it is called."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import pantograph
+from pantograph import errors
+
+app = typer.Typer(
+    name="pantograph",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Live copies of SQL tables, within one engine or from one to another.\n\n"
+    "Manifests say what is mirrored where; changes are captured by SQL triggers in the source.",
+    epilog="Begin with `pantograph demo`. Exit statuses: 0 done, 1 failed, 2 a manifest or the call is wrong, "
+    "3 not ready or not equal, 4 a database cannot be reached, 130 interrupted.",
+)
+
+Files = Annotated[
+    list[str],
+    typer.Option(
+        "--file", "-f", metavar="PATH", help="Manifests: a file, a folder (with all below it), or - for standard input."
+    ),
+]
+Installation = Annotated[
+    str, typer.Option(metavar="NAME", help="Whose capture this is; two installations never share one.")
+]
+Namespace = Annotated[
+    str, typer.Option("--namespace", "-n", metavar="NAME", help="Of objects whose manifest names none.")
+]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command that the arguments name; its exit status."""
+    from pantograph.cli import outcomes, terminal
+
+    try:
+        app(list(arguments), prog_name="pantograph", standalone_mode=True)
+    except SystemExit as ended:
+        return int(ended.code or 0) if isinstance(ended.code, int) or ended.code is None else 1
+    except errors.PantographError as error:
+        terminal.complain(str(error))
+        return outcomes.status_of(error)
+    except KeyboardInterrupt:
+        return outcomes.Status.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`): that is no failure, and nothing can be told any more.
+        sys.stderr.close()
+        return outcomes.Status.DONE
+    return outcomes.Status.DONE
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"pantograph {pantograph.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(short_help="Mirror, live, until you stop it.")
+def run(
+    files: Files,
+    once: Annotated[bool, typer.Option("--once", help="End when everything is copied and caught up.")] = False,
+    wait: Annotated[
+        float, typer.Option(metavar="SECONDS", help="With --once: how long a database may be unreachable.")
+    ] = 60.0,
+    metrics_port: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65535, help="Serve /metrics for Prometheus there; 0 for not.")
+    ] = 0,
+    metrics_address: Annotated[str, typer.Option(metavar="ADDRESS", help="Where /metrics listens.")] = "127.0.0.1",
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Take over capture that another installation made; that one stops.")
+    ] = False,
+    installation: Installation = "local",
+    namespace: Namespace = "default",
+) -> None:
+    """Mirror what the manifests say, in this one process: capture, first copies, then every change as it comes.
+
+    Ctrl-C or SIGTERM ends it in order; the next run goes on where it stopped. Capture stays in the source and notes
+    what changes meanwhile; `pantograph remove` takes it away.
+    """
+    from pantograph.cli import running
+
+    raise typer.Exit(
+        running.run(running.Asked(files, once, wait, metrics_port, metrics_address, adopt, installation, namespace))
+    )

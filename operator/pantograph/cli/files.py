@@ -1,0 +1,29 @@
+"""The manifests that a command is given, and what they ask for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from pantograph import errors
+from pantograph.api import acting, manifests
+from pantograph.api.manifests import Manifests
+
+
+def load(paths: Sequence[str], namespace: str = "default") -> Manifests:
+    """The manifests of files, folders or `-`. Raises `SpecErrors` with all that is wrong with them, at once."""
+    found, wrong = manifests.read(paths, sys.stdin, namespace=namespace)
+    wrong = wrong or acting.unsupported(found)
+    if wrong:
+        raise errors.SpecErrors(wrong)
+    return found
+
+
+def load_with_sources(paths: Sequence[str], namespace: str = "default") -> Manifests:
+    """As `load`, for commands that have nothing to do where there is no SourceTable."""
+    found = load(paths, namespace)
+    if not found.source_tables:
+        raise errors.SpecErrors(
+            [errors.SpecError(f"there is no SourceTable in {', '.join(paths)}, so there is nothing to mirror")]
+        )
+    return found

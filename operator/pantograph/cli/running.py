@@ -1,0 +1,245 @@
+"""`pantograph run`: everything in one process, until it is told to stop or, with `--once`, until all is there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from pantograph import errors
+from pantograph.cli import files, terminal
+from pantograph.cli.outcomes import Status
+from pantograph.cli.progress import Progress
+from pantograph.reflector import sources
+from pantograph.reflector.process import Process, Wanted
+from pantograph.reflector.reporting import Board, Seen
+
+LOOK_EVERY = 0.1
+DRAIN = 10.0
+"""Seconds that workers get to finish their turn; what is cut off then is repeated at the next start, nothing else."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The call. wait: with `once`, seconds that a database may be unreachable. metrics_port: 0 for none."""
+
+    paths: Sequence[str]
+    once: bool = False
+    wait: float = 60.0
+    metrics_port: int = 0
+    metrics_address: str = "127.0.0.1"
+    adopt: bool = False
+    installation: str = sources.LOCAL
+    namespace: str = "default"
+
+
+class Telling(Board):
+    """A board that tells what happens as events in the past tense."""
+
+    def __init__(self, log: terminal.Log) -> None:
+        super().__init__()
+        self._log = log
+        self._began: dict[str, tuple[str, float]] = {}
+        self.messages = lambda text: log.event("noticed", message=text)
+
+    def changed(self, seen: Seen) -> None:
+        """Tell a new phase."""
+        name = terminal.short(seen.name)
+        what, began = self._began.get(seen.name, ("", 0.0))
+        if seen.phase in ("Snapshot", "Sweep"):
+            if not what:
+                what = "snapshot" if seen.phase == "Snapshot" else "sweep"
+                self._began[seen.name] = (what, time.monotonic())
+                why = seen.reason if what == "sweep" else ""
+                self._log.event(f"{what} began", reflection=name, reason=why, to=seen.destination)
+            return
+        if seen.phase == "Streaming":
+            if what and seen.complete:
+                del self._began[seen.name]
+                seconds = round(time.monotonic() - began, 3)
+                self._log.event(f"{what} ended", reflection=name, rows=seen.upserted, seconds=seconds)
+            self._log.event("streaming began", reflection=name)
+        elif seen.phase != "Waiting":
+            self._log.event(
+                _EVENTS.get(seen.phase, seen.phase), reflection=name, reason=seen.reason, message=seen.message
+            )
+
+
+_EVENTS = {
+    "Held": "sweep was held",
+    "Paused": "paused",
+    "Failed": "failed",
+    "Unreachable": "database was unreachable",
+    "Replanning": "planning began again",
+}
+
+
+@dataclass
+class Once:
+    """Decides when `--once` is over. Reflections are looked at together, so that "all" means "at one time"."""
+
+    wait: float
+    clock: Callable[[], float] = time.monotonic
+    marks: dict[str, int] = field(default_factory=dict)
+    since: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+    # A worker that backs off may succeed at its second attempt: a failure counts when it stays this long.
+    STAYS = 2.0
+    REPLANNING_STAYS = 60.0
+
+    def look(self, board: Sequence[Seen]) -> dict[str, Status] | None:
+        """How each Reflection ended, or None when it is not over."""
+        verdicts = {seen.name: self._verdict(seen) for seen in board}
+        if not verdicts or None in verdicts.values():
+            return None
+        return {name: verdict for name, verdict in verdicts.items() if verdict is not None}
+
+    def _verdict(self, seen: Seen) -> Status | None:
+        if seen.phase == "Paused":
+            return Status.DONE
+        if seen.phase == "Streaming" and seen.complete:
+            self.since.pop(seen.name, None)
+            mark = self.marks.setdefault(seen.name, seen.caught_up)
+            # The first turn that ends after the mark may have begun before it; the second did not.
+            return Status.DONE if seen.caught_up >= mark + 2 else None
+        self.marks.pop(seen.name, None)
+        trouble = "Unreachable" if seen.reason == "Unreachable" else seen.phase
+        stays = {
+            "Unreachable": self.wait,
+            "Failed": self.STAYS,
+            "Held": self.STAYS,
+            "Replanning": self.REPLANNING_STAYS,
+        }.get(trouble)
+        if stays is None:
+            self.since.pop(seen.name, None)
+            return None
+        known, since = self.since.get(seen.name, ("", 0.0))
+        if known != trouble:
+            self.since[seen.name] = (trouble, self.clock())
+            return None
+        if self.clock() - since < stays:
+            return None
+        return Status.UNREACHABLE if trouble == "Unreachable" else Status.FAILED
+
+
+class Stopping:
+    """SIGINT and SIGTERM ask to stop; a second SIGINT does not wait.
+
+    The handler only notes it: an Event that is set inside a signal handler may wait for a lock that the interrupted
+    code holds.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stopping:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._heard)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _heard(self, number: int, _: FrameType | None) -> None:
+        if self.asked and number == signal.SIGINT:
+            if sys.stderr.isatty():
+                os.write(2, b"\x1b[?25h\n")  # the cursor that a progress bar hid
+            os._exit(Status.INTERRUPTED)
+        self.asked = True
+
+
+class Running:
+    """The processes of all source Databases, in threads. `stop` ends them."""
+
+    def __init__(self, wanted: Sequence[Wanted], board: Board) -> None:
+        self.board = board
+        self.stop = threading.Event()
+        self.processes = [Process(one, board, self.stop) for one in wanted]
+        self._threads = [
+            threading.Thread(target=process.run, name=process.wanted.name, daemon=True) for process in self.processes
+        ]
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def end(self, patience: float = DRAIN) -> bool:
+        """Stop, and wait for turns to end; whether all have."""
+        self.stop.set()
+        deadline = time.monotonic() + patience
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def refused(self) -> errors.PantographError | None:
+        """Why none of the sources can be read by us, when that is so."""
+        fatal = [process.fatal for process in self.processes]
+        return fatal[0] if all(fatal) else None
+
+
+def run(asked: Asked) -> Status:
+    """Run until told to stop, or until all is there."""
+    manifests = files.load_with_sources(asked.paths, asked.namespace)
+    wanted = sources.wanted(manifests, installation=asked.installation, adopt=asked.adopt)
+    live = terminal.is_live(sys.stderr)
+    drawn = terminal.console(sys.stderr) if live else None
+    log = terminal.Log(drawn=drawn)
+    board = Telling(log)
+    running = Running(wanted, board)
+    names = [copy.name for one in wanted for _, copies in one.copies.values() for copy in copies]
+    for name in names:
+        board.of(name)
+    with Stopping() as stopping, Progress(board, log, drawn) as progress:
+        log.event("started", sources=len(wanted), reflections=len(names), installation=asked.installation)
+        running.start()
+        ended = _watch(asked, running, stopping, progress)
+        whole = running.end()
+        progress.update()
+    log.event("stopped", complete=None if whole else "no; what was cut off is repeated at the next start")
+    if isinstance(ended, errors.PantographError):
+        raise ended
+    if ended is not None:
+        return _report(board, ended)
+    return Status.DONE
+
+
+def _watch(
+    asked: Asked, running: Running, stopping: Stopping, progress: Progress
+) -> dict[str, Status] | errors.PantographError | None:
+    """Until it is over: how each Reflection ended, or an error that ends all, or None when told to stop."""
+    once = Once(asked.wait) if asked.once else None
+    while not stopping.asked:
+        time.sleep(LOOK_EVERY)
+        progress.update()
+        refused = running.refused()
+        if refused is not None:
+            return refused
+        if once is not None and (ended := once.look(running.board.all())) is not None:
+            return ended
+    return None
+
+
+def _report(board: Board, ended: dict[str, Status]) -> Status:
+    """Print what `--once` came to."""
+    rows, worst = [], Status.DONE
+    for seen in board.all():
+        status = ended.get(seen.name, Status.DONE)
+        result = {Status.DONE: "caught up", Status.FAILED: "failed", Status.UNREACHABLE: "unreachable"}[status]
+        if seen.phase == "Paused":
+            result = "paused"
+        rows.append((terminal.short(seen.name), result, terminal.count(seen.upserted), terminal.count(seen.deleted)))
+        if status is not Status.DONE:
+            terminal.complain(f"{terminal.short(seen.name)}: {seen.reason}: {seen.message or 'see the log above'}")
+            worst = Status.FAILED if Status.FAILED in (status, worst) else status
+    print(terminal.table(("REFLECTION", "RESULT", "ROWS WRITTEN", "ROWS DELETED"), rows))
+    return worst
