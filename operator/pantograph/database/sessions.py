@@ -174,6 +174,8 @@ class Session:
 @functools.lru_cache(maxsize=4096)
 def _compiled(paramstyle: Style, sql: str) -> tuple[str, tuple[str, ...] | None]:
     """`sql` with `:name` in the driver's style, and the order of names for a positional style."""
-    compiled = sa.text(sql).compile(dialect=sa.engine.default.DefaultDialect(paramstyle=paramstyle))
+    compiled = sa.text(base.parameters_only(sql)).compile(
+        dialect=sa.engine.default.DefaultDialect(paramstyle=paramstyle)
+    )
     order = compiled.positiontup
     return str(compiled), None if order is None else tuple(order)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import enum
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
@@ -176,6 +177,15 @@ class Session(Protocol):
 def verbatim(sql: str) -> str:
     """`sql` so that `Session` finds no parameter of ours in it (`:x` in a user's literal stays what it is)."""
     return sql.replace(":", r"\:")
+
+
+_QUOTED = re.compile(r"""\"(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`""")
+_COLON = re.compile(r"(?<!\\):")
+
+
+def parameters_only(sql: str) -> str:
+    """`sql` with no parameters but ours: what looks like one inside quotes (`"from :to"`) is part of a name or text."""
+    return _QUOTED.sub(lambda found: _COLON.sub(r"\\:", found[0]), sql)
 
 
 @dataclass(frozen=True, slots=True)
