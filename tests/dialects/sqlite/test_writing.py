@@ -138,6 +138,7 @@ def test_a_stage_is_emptied_and_survives_a_rollback_of_its_making(world, pair):
     writer.rollback()
     writer.begin()
     staged = dialect.stage(writer, pair, [[(1, 3, "c", 1)]])
+    assert (staged.present, staged.absent) == (1, 0)
     assert (staged.rows, writer.rows(f"select s.id from {staged.source}")) == (1, [(3,)])
     dialect.unstage(writer, pair, staged)
     assert writer.rows(f"select s.id from {staged.source}") == []

@@ -101,7 +101,8 @@ _CONSTRAINT_DATATYPE = 3091
 _TELLING = re.compile(
     r"no such (table|column|index|function|collation|view|trigger)|near \"|ambiguous column|table .* has |"
     r"duplicate column|incomplete input|integer overflow|wrong number of arguments|misuse of|cannot |error in |"
-    r"unrecognized token|too many|there is already|(table|index|trigger) .* already exists|ON CONFLICT clause does not match"
+    r"unrecognized token|too many|there is already|(table|index|trigger) .* already exists|"
+    r"ON CONFLICT clause does not match"
 )
 _COLUMNS = re.compile(r"(?:UNIQUE|NOT NULL) constraint failed: (?P<columns>.+)", re.S)
 _NAMED = re.compile(r"CHECK constraint failed: (?P<name>.+)", re.S)

@@ -381,11 +381,12 @@ class SQLite(base.Dialect):
         session.direct(f"create temp table if not exists {table.removeprefix('temp.')} (present, {columns})")
         session.direct(f"delete from {table}")
         places = ", ".join("?" * (len(mirror.columns) + 1))
-        count = 0
+        count = present = 0
         for batch in batches:
             session.many(f"insert into {table} values ({places})", self._encoded(mirror, batch, 1))
             count += len(batch)
-        return Staged(f"{table} as s", count)
+            present += sum(row[0] for row in batch)
+        return Staged(f"{table} as s", count, present=present, absent=count - present)
 
     def unstage(self, session: Session, mirror: Mirror, staged: Staged) -> None:
         session.direct(f"delete from {self._stage_table(mirror)}")
