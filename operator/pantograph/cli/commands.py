@@ -14,6 +14,7 @@ from pantograph import errors
 app = typer.Typer(
     name="pantograph",
     no_args_is_help=True,
+    rich_markup_mode="markdown",
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -70,6 +71,27 @@ def _options(
     ] = False,
 ) -> None:
     pass
+
+
+@app.command(short_help="See it work: a small shop, mirrored live while it sells.")
+def demo(
+    folder: Annotated[
+        str, typer.Argument(metavar="[DIR]", help="Where its files go; made when missing.", show_default=True)
+    ] = "pantograph-demo",
+    seconds: Annotated[
+        float | None, typer.Option(metavar="N", min=1, help="End by itself after so long; else with Ctrl-C.")
+    ] = None,
+) -> None:
+    """A shop in a SQLite file sells, ships and cancels, and its tables are mirrored into another file before your eyes.
+
+    Needs no server and no network. The files and the manifests are left in DIR to look at and change; run it again
+    and it goes on where it stopped.
+    """
+    from pathlib import Path
+
+    from pantograph.cli.demo import play
+
+    raise typer.Exit(play.run(Path(folder), seconds))
 
 
 @app.command(short_help="Mirror, live, until you stop it.")
