@@ -185,6 +185,7 @@ def copies(
     report: Report,
     *,
     act: bool = True,
+    previous: Sequence[str] = (),
     estimate: Callable[[Captured], int] = lambda _: 0,
     try_rows: Callable[[Mirror], None] = lambda _: None,
 ) -> dict[str, Ready]:
@@ -192,6 +193,10 @@ def copies(
     with session.step(steps.INSPECT):
         target.check(session, Role.WRITER)
     there = home(session, target, checkpoints.TABLES, f"Database {target.address.label}", report, act=act)
+    if act:
+        for before in previous:
+            with session.step(steps.MOVE_CHECKPOINT):
+                checkpoints.adopt(session, target, before, owner)
     with session.step(steps.LOAD_CHECKPOINTS):
         known = checkpoints.load(session, target, owner) if there else {}
     ready: dict[str, Ready] = {}

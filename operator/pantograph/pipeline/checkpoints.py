@@ -191,6 +191,21 @@ def move(session: Session, dialect: Dialect, checkpoint: Checkpoint, position: P
     return moved
 
 
+def adopt(session: Session, dialect: Dialect, before: str, owner: str) -> None:
+    """Take over what another owner's checkpoints and noted keys say, so that nothing is copied again.
+
+    Where this owner has a checkpoint of the same name, that one stays: it knows more.
+    """
+    for table, key in (("checkpoints", "name"), ("keys", "digest")):
+        ours = dialect.ours(table)
+        # The list in a subquery of its own: MariaDB refuses to update a table that it reads beside.
+        session.run(
+            f"update {ours} set owner = :owner where owner = :before and {key} not in "
+            f"(select known.{key} from (select {key} from {ours} where owner = :owner) known)",
+            owner=owner, before=before,
+        )  # fmt: skip
+
+
 def forget(session: Session, dialect: Dialect, owner: str, name: str) -> None:
     """Delete a checkpoint and the keys noted under its name."""
     session.run(

@@ -20,6 +20,8 @@ from pantograph.model.changes import Control, Position
 from pantograph.pipeline.checkpoints import State
 
 KEPT_NONCES = 10
+ADOPTED = "(adopted)"
+"""The name of the registration that an owner before us leaves behind."""
 FORMAT = 1
 """Version of our tables in a source; the one before is still read."""
 
@@ -84,14 +86,16 @@ def found(session: Session, dialect: Dialect, owner: str, lease: float, *, adopt
             format=FORMAT, incarnation=str(uuid.uuid4()), owner=owner,
         )  # fmt: skip
         session.run(f"insert into {dialect.ours('lease')} (id, until) values (1, {_later(dialect)})", lease=int(lease))
-    elif row.owner != owner:
-        if not adopt:
-            raise errors.CaptureOwned(
-                f"capture in {dialect.address.label} belongs to {row.owner!r}, not to {owner!r}; "
-                "stop that one and adopt its capture, or use another captureSchema"
-            )
+    elif row.owner != owner and adopt:
+        # Remembered until its checkpoints have been taken along, whatever happens in between.
+        register(session, dialect, row.owner, ADOPTED, "", "")
         session.run(
             f"update {table} set owner = :owner, epoch = epoch + 1, stamp = {dialect.stamp} where id = 1", owner=owner
+        )
+    elif row.owner != owner:
+        raise errors.CaptureOwned(
+            f"capture in {dialect.address.label} belongs to {row.owner!r}, not to {owner!r}; "
+            "stop that one and adopt its capture (run --adopt), or use another captureSchema"
         )
     after = dialect.control(session)
     assert after is not None
@@ -159,6 +163,17 @@ def register(session: Session, dialect: Dialect, owner: str, name: str, capture:
             "values (:owner, :name, :capture, :position, :at)",
             owner=owner, name=name, capture=capture, position=position, at=time.time(),
         )  # fmt: skip
+
+
+def adopt_registrations(session: Session, dialect: Dialect, owner: str) -> None:
+    """Registrations of owners before us are ours now; those that we have under the same name stay as they are."""
+    table = dialect.ours("registrations")
+    session.run(
+        f"update {table} set owner = :owner where owner <> :owner and name not in "
+        f"(select known.name from (select name from {table} where owner = :owner) known)",
+        owner=owner,
+    )
+    session.run(f"delete from {table} where owner <> :owner or name = :mark", owner=owner, mark=ADOPTED)
 
 
 def unregister(session: Session, dialect: Dialect, owner: str, name: str) -> None:

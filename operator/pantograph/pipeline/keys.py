@@ -4,8 +4,8 @@ A key is here because its parent's row is not there yet (`parent`), because a ca
 the destination holds it and a sweep did not meet it at the source (`extra`), or because a comparison found it to differ
 (`verify`). Whatever the reason, it goes through the lookup of an ordinary turn and leaves in the turn's transaction.
 
-Two reasons only remember something for the next comparison, and are never due: `surplus` (extra by a comparison that has
-not ended yet) and `unrepairable` (it differed in the same way after its repair; the detail says in which columns).
+Two reasons only remember something for the next comparison, and are never due: `surplus` (extra by a comparison that
+has not ended yet) and `unrepairable` (it differed in the same way after its repair; the detail says in which columns).
 """
 
 from __future__ import annotations

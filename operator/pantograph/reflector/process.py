@@ -24,6 +24,7 @@ from pantograph.reflector.reporting import Board
 from pantograph.reflector.streams import Apart, News, Source, Stream, Worker, why_sweep
 
 NONCE_EVERY = 60.0
+FIRST_NONCE = 1.0
 QUICKEST_POLL = 0.002
 QUICK_FOR = 1.0
 """After a change the poll stays quick for this long; then it slows down to `pollInterval`."""
@@ -75,6 +76,7 @@ class Process:
         self._source: Source | None = None
         self._streams: dict[tuple[str, str], Stream] = {}
         self._captured: dict[str, Captured] = {}
+        self._previous: list[str] = []
         self._again = threading.Event()
         self.fatal: errors.PantographError | None = None
 
@@ -137,7 +139,12 @@ class Process:
                 captures={one.capture.id: one.capture for one in self._captured.values()},
                 replan=self._again,
             )
+            self._previous = sorted({one[0] for one in observe.registrations(admin, dialect)} - {self.wanted.owner})
             failed = self._bring_up(admin, report, set())
+            if self._previous and not failed:
+                # The capture is ours, so whoever registered under another name was its owner before us.
+                with admin.step(steps.PREPARE):
+                    fence.adopt_registrations(admin, dialect, self.wanted.owner)
         except BaseException:
             self._end_round()
             raise
@@ -167,10 +174,18 @@ class Process:
 
     def _wait(self, source: Source, failed: set[str]) -> None:
         nonce_at = time.monotonic() + NONCE_EVERY
+        soonest = time.monotonic() + FIRST_NONCE
         retry_at = time.monotonic() + RETRY_FAILED_EVERY
         while not (self.stop.is_set() or self._again.is_set()):
             self._again.wait(0.1)
             now = time.monotonic()
+            if now >= soonest and any(
+                group.checkpoint.position and not group.checkpoint.state.nonces
+                for group in list(source.groups.values())
+            ):
+                # Until it holds a nonce, a checkpoint cannot tell a source that went back in time.
+                self._housekeeping(source)
+                soonest = now + FIRST_NONCE * 5
             if now >= nonce_at:
                 self._housekeeping(source)
                 self._look_for_drift(source)
@@ -228,7 +243,7 @@ class Process:
             try:
                 ready = prepare.copies(
                     session, target, source.dialect, self.wanted.owner, waiting, self._captured, report,
-                    estimate=estimate, try_rows=try_rows,
+                    previous=self._previous, estimate=estimate, try_rows=try_rows,
                 )  # fmt: skip
             except errors.PantographError as error:
                 report.failed.update({copy.name: error for copy in waiting})
