@@ -87,7 +87,7 @@ class State:
     """What a checkpoint knows beside its position.
 
     nonces: (nonce, position) pairs, oldest first, each position taken before its nonce was committed. life: of the
-    source's server. table: identity of the destination table. shaping: a hash of all that decides what a row looks
+    source's server. suspect: the source moved, and what it lost has not been looked for yet. table: identity of the destination table. shaping: a hash of all that decides what a row looks
     like; another one means a sweep. in_step: a Reflection that moves with its stream has no position of its own.
     """
 
@@ -97,6 +97,7 @@ class State:
     image: bool = True
     image_at: float = 0.0
     image_reason: str = ""
+    suspect: bool = False
     page: Page | None = None
     sweep: Sweep | None = None
     in_step: bool = False

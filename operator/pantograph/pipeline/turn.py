@@ -369,13 +369,18 @@ def touch(route: Route, group: Group, change: Callable[[State], State], *, posit
     group.checkpoint = moved
 
 
-def touch_apart(route: Route, group: Group, nonces: Sequence[tuple[str, str]]) -> None:
-    """A Reflection leaves its stream: from now on it has a position of its own, and the stream's nonces."""
+def touch_apart(route: Route, group: Group, stream: State) -> None:
+    """A Reflection leaves its stream: from now on it has a position of its own, and what proves the stream's."""
     touch(
         route,
         group,
         lambda state: dataclasses.replace(
-            state, in_step=False, nonces=list(nonces), incarnation=route.incarnation, life=route.life
+            state,
+            in_step=False,
+            nonces=list(stream.nonces),
+            suspect=state.suspect or stream.suspect,
+            incarnation=route.incarnation,
+            life=route.life,
         ),
         position=group.read,
     )

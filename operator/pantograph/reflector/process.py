@@ -20,6 +20,7 @@ from pantograph.dialects.base import Address, Role
 from pantograph.model.changes import Position
 from pantograph.pipeline import fence, steps
 from pantograph.pipeline.turn import Group, Limits
+from pantograph.reflector.repairs import Repairs
 from pantograph.reflector.reporting import Board
 from pantograph.reflector.streams import Apart, News, Source, Stream, Worker, why_sweep
 
@@ -154,6 +155,7 @@ class Process:
             self._housekeeping(source)
             poller = threading.Thread(target=self._poll, args=(source,), name="poll", daemon=True)
             poller.start()
+            Repairs(source).start()
             self._wait(source, failed)
         finally:
             self._end_round()
@@ -262,6 +264,7 @@ class Process:
     # -- workers -----------------------------------------------------------------------------------------------------
 
     def _start(self, source: Source, destination: str, address: Address, ready: Mapping[str, Ready]) -> None:
+        source.targets[address.label] = address
         by_stream: dict[str, dict[str, Ready]] = {}
         for one in ready.values():
             seen = self.board.of(one.wanted.name)

@@ -69,6 +69,15 @@ class Source:
     # Groups by checkpoint (destination, name), for the positions that go with a nonce.
     groups: dict[tuple[str, str], Group] = dataclasses.field(default_factory=dict)
     replan: threading.Event = dataclasses.field(default_factory=threading.Event)
+    # Destinations by label; groups that a comparison has cleared of suspicion; how often keys were noted by others.
+    targets: dict[str, Address] = dataclasses.field(default_factory=dict)
+    cleared: set[tuple[str, str]] = dataclasses.field(default_factory=set)
+    nudges: int = 0
+
+    def nudge(self) -> None:
+        """Keys were noted by somebody else: streams look at them now."""
+        self.nudges += 1
+        self.news.publish()
 
 
 class Worker(threading.Thread):
@@ -202,19 +211,22 @@ class Worker(threading.Thread):
         with self._inbox_lock:
             came, self.inbox = self.inbox, []
         key = self.group_key(group)
+        cleared = key in self.source.cleared
         pairs = [(nonce, str(positions[key])) for nonce, positions in came if positions.get(key)]
-        if not pairs or group.checkpoint.version == 0:
+        if not (pairs or cleared) or group.checkpoint.version == 0:
             return
 
         def change(state: State) -> State:
             return dataclasses.replace(
                 state,
+                suspect=state.suspect and not cleared,
                 nonces=[*state.nonces, *pairs][-fence.KEPT_NONCES :],
                 incarnation=self.route.incarnation,
                 life=self.route.life,
             )
 
         turn.touch(self.route, group, change)
+        self.source.cleared.discard(key)
 
     def group_key(self, group: Group) -> tuple[str, str]:
         """Under which the source knows the group."""
@@ -254,7 +266,9 @@ class Worker(threading.Thread):
         turn.touch(
             route,
             group,
-            lambda s: dataclasses.replace(s, life=route.life, page=None, image=False, image_reason="the source moved"),
+            lambda s: dataclasses.replace(
+                s, life=route.life, page=None, suspect=True, image=False, image_reason="the source moved"
+            ),
             position=verdict.position,
         )
         return True
@@ -300,8 +314,7 @@ class Apart(Worker):
             # It left its stream without having been written down: it stands where the stream stands.
             stream = known.get(stream_name(ready))
             group.read = stream.position if stream else Position("")
-            inherited = stream.state.nonces if stream else []
-            turn.touch_apart(self.route, group, inherited)
+            turn.touch_apart(self.route, group, stream.state if stream else State())
         self.source.groups[self.group_key(group)] = group
         try:
             reason = why_sweep(checkpoint, ready)
@@ -483,7 +496,7 @@ class Stream(Worker):
             for ready in list(self.members.values()):
                 self._part(group, ready, "")
             group.read = Position("")
-        seen, look_at_keys = -1, 0.0
+        look_at_keys, nudges = 0.0, self.source.nudges
         for ready in self.members.values():
             self.source.board.phase(ready.wanted.name, "Streaming")
         while not self.stopping:
@@ -491,7 +504,8 @@ class Stream(Worker):
             generation = self.source.news.generation
             joiners = self._joiners(group)
             due: dict[str, list[keys.Noted]] = {}
-            if time.monotonic() >= look_at_keys:
+            if time.monotonic() >= look_at_keys or nudges != self.source.nudges:
+                nudges = self.source.nudges
                 due = self.due(self.members)
                 look_at_keys = time.monotonic() + (1.0 if due else LOOK_AT_KEYS)
             outcome = self._turn(group, joiners, due)
@@ -503,8 +517,7 @@ class Stream(Worker):
             ):
                 look_at_keys = 0.0
             if not outcome.more:
-                seen = self.source.news.wait(generation, 1.0)
-                del seen
+                self.source.news.wait(generation, 1.0)
 
     def _some_wait(self, outcome: turn.Outcome) -> bool:
         """Did the turn write a table that others of the stream point at? Their parked rows may go in now."""
@@ -523,7 +536,12 @@ class Stream(Worker):
             # The first one brings the stream its position, and what proves it.
             first = arrived[0][0]
             group.read = first.read
-            state = dataclasses.replace(group.checkpoint.state, nonces=first.checkpoint.state.nonces, page=None)
+            state = dataclasses.replace(
+                group.checkpoint.state,
+                nonces=first.checkpoint.state.nonces,
+                suspect=first.checkpoint.state.suspect,
+                page=None,
+            )
             group.checkpoint = dataclasses.replace(group.checkpoint, state=state)
         return arrived
 
@@ -583,7 +601,7 @@ class Stream(Worker):
         name = ready.wanted.name
         own = self.load().get(checkpoint_name(name)) or Checkpoint(self.source.owner, checkpoint_name(name))
         alone = Group(own, [ready.mirror], read=group.read)
-        turn.touch_apart(self.route, alone, group.checkpoint.state.nonces)
+        turn.touch_apart(self.route, alone, group.checkpoint.state)
         group.mirrors = [mirror for mirror in group.mirrors if mirror.name != name]
         del self.members[name]
         self.aside(ready, why)
