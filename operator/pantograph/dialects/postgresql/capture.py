@@ -6,22 +6,28 @@ Renderings only; what was measured and why it is done so: docs/decisions/postgre
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pantograph.dialects.base import CaptureState, Session, Statement, verbatim
 from pantograph.dialects.postgresql import types
 from pantograph.model.changes import Capture
 from pantograph.model.tables import Column, TableShape
+from pantograph.model.types import Kind
 
 Quote = Callable[[str], str]
 
 # The shared signal that something was noted: holds the id of the last transaction that did. Set with `setval`, because
 # `nextval` would change what `lastval()` tells the application.
 PULSE = "pulse"
+# `lease.until` again, kept by a trigger of ours on that table: a sequence is read for a fifth of what a table costs.
+LEASE = "lease_until"
+# What `fits` and `follow_lease` are for is said where they are made.
+SHARED_FUNCTIONS = ("fits(regclass, regclass, text[])", "follow_lease()")
 
 # Everything in a trigger names its schema, operators included: it runs with our rights under the caller's search_path.
 _IS = "operator(pg_catalog.=)"
+
+_EVENTS_OID = "<events>"
 
 
 class Rendering:
@@ -39,13 +45,11 @@ class Rendering:
     def events(self) -> str:
         return self.ours(self.capture.event_table)
 
-    @property
-    def function_name(self) -> str:
-        return self.capture.event_table.replace("events_", "note_", 1)
+    def function_name(self, what: str) -> str:
+        return f"{self.capture.event_table.replace('events_', 'note_', 1)}_{what}"
 
-    @property
-    def function(self) -> str:
-        return self.ours(self.function_name)
+    def function(self, what: str) -> str:
+        return self.ours(self.function_name(what))
 
     @property
     def table(self) -> str:
@@ -68,7 +72,7 @@ class Rendering:
         """All of it; each statement stands alone and may be repeated."""
         columns = self.event_columns(shape)
         made = [
-            f"create sequence if not exists {self.ours(PULSE)}",
+            *self.shared(),
             f"create table if not exists {self.events} (xid xid8 not null, at timestamp with time zone not null, "
             f'version integer not null, op "char" not null, {", ".join(columns)})',
         ]
@@ -76,111 +80,136 @@ class Rendering:
             f"alter table {self.events} add column if not exists {column}"
             for column in columns[len(self.capture.key) :]
         ]
-        made += [
-            f"create index if not exists {self.quote(self.index_name)} on {self.events} (xid)",
-            f"create or replace function {self.function}() returns trigger language plpgsql security definer "
-            f"as {literal(self.body(shape))}",
-            # Whoever may write the table fires the trigger, and needs no right on the function for it; nobody else
-            # has a use for it.
-            f"revoke all on function {self.function}() from public",
+        made.append(f"create index if not exists {self.quote(self.index_name)} on {self.events} (xid)")
+        made += [self._function(what, body) for what, body in self.bodies(shape).items()]
+        return [*map(Statement, made), Statement(self.triggers(), locks=self.label)]
+
+    def shared(self) -> list[str]:
+        """What all captures of a database use."""
+        lease, follow = self.ours(LEASE), self.ours("follow_lease")
+        following = f"""
+begin
+  perform pg_catalog.setval({literal(lease)}::pg_catalog.regclass, case when new.until > 0 then new.until else 1 end);
+  return null;
+end"""
+        return [
+            f"create sequence if not exists {self.ours(PULSE)}",
+            f"create sequence if not exists {lease}",
+            f"create or replace function {follow}() returns trigger language plpgsql "
+            f"set search_path = pg_catalog, pg_temp as {literal(following)}",
+            _do(f"""
+begin
+  if not exists (select from pg_catalog.pg_trigger where tgrelid = {literal(self.ours("lease"))}::regclass
+      and tgname = 'follow') then
+    create trigger follow after insert or update on {self.ours("lease")} for each row execute function {follow}();
+  end if;
+  perform pg_catalog.setval({literal(lease)}, greatest(1, until)) from {self.ours("lease")} where id = 1;
+end"""),
+            f"create or replace function {self.ours('fits')}(source regclass, events regclass, names text[]) "
+            f"returns boolean language plpgsql immutable as {literal(_FITS)}",
+            f"revoke all on function {self.ours('fits')}(regclass, regclass, text[]) from public",
         ]
-        statements = [Statement(sql) for sql in made]
-        statements.append(Statement(self.triggers(shape), locks=self.label))
-        return statements
+
+    def _function(self, what: str, body: str) -> str:
+        # Nobody needs a right on the function for its trigger to fire. The event table is named by its oid: see `fits`.
+        create = (
+            f"create or replace function {self.function(what)}() returns trigger language plpgsql security definer "
+            f"as {literal(body)}"
+        )
+        return _do(f"""
+begin
+  execute replace({literal(create)}, {literal(_EVENTS_OID)}, {literal(self.events)}::regclass::oid::text);
+  revoke all on function {self.function(what)}() from public;
+end""")
 
     @property
     def index_name(self) -> str:
         return self.capture.event_table.replace("events_", "xids_", 1)
 
-    def body(self, shape: TableShape) -> str:
-        """The trigger function: one for all operations and levels, so that there is one thing to replace."""
+    def bodies(self, shape: TableShape) -> dict[str, str]:
+        """The trigger functions, one for each trigger: telling operations apart inside one would cost each of them."""
         columns = shape.pick(self.capture.columns)
-        names = [self.quote(column.name) for column in columns]
-        target = f"insert into {self.events} (xid, at, version, op, {', '.join(f'k{i}' for i in range(len(names)))})"
-        fixed = "pg_catalog.pg_current_xact_id(), pg_catalog.statement_timestamp(), {version}, '{op}'"
+        names = ", ".join(self.quote(column.name) for column in columns)
+        return {
+            "i": self._body(shape, "I", f"(select {names} from after)"),
+            "u": self._body(
+                shape,
+                "U",
+                f"(select {names} from after union all select {names} from before where {self._moved(columns)})",
+            ),
+            "d": self._body(shape, "D", f"(select {names} from before)"),
+            "t": self._body(shape, "T", ""),
+        }
 
-        def noted(op: str, prefix: str, source: str) -> str:
-            values = fixed.format(version=self.capture.version, op=op)
-            if op == "T":
-                return f"{target} values ({values}{', null' * len(names)});"
-            picked = ", ".join(f"{prefix}.{name}" for name in names)
-            return (
-                f"{target} select {values}, {picked} from {source};"
-                if source
-                else f"{target} values ({values}, {picked});"
-            )
+    def _moved(self, columns: Sequence[Column]) -> str:
+        """Did an UPDATE change a captured column of any row? Then the old values are noted too.
 
-        both = f"(select {', '.join(names)} from before union select {', '.join(names)} from after) b"
-        update = noted("U", "b", both) if shape.partitioned else noted("U", "a", "after a")
-        fits = " or ".join(
-            f"a.attname {_IS} {literal(column.name)} and a.atttypid {_IS} any ({literal(_family(column))}"
-            "::pg_catalog.regtype[]::pg_catalog.oid[])"
-            for column in columns
+        Exact, whatever the order of the two tables (it is the same, so arrays are compared in one pass). Above so many
+        rows the old ones are noted without a look: an array ends at a gigabyte, and an error here is the writer's.
+        A row trigger with `when (old.k is distinct from new.k)` costs no less, and with it the table's owner could no
+        longer change the type of the column nor drop it.
+        """
+        differs = " or ".join(
+            f"array(select {each} from before) operator(pg_catalog.<>) array(select {each} from after)"
+            for each in (_exact(self.quote(column.name), column) for column in columns)
         )
+        return f"case when exists (select from after offset {_COMPARED}) then true else {differs} end"
+
+    def _body(self, shape: TableShape, op: str, source: str) -> str:
+        """Note what happened, if the lease lasts; say so, if the table is not what it was."""
+        indexes = range(len(self.capture.columns))
+        columns = ", ".join(f"k{i}" for i in indexes)
+        picked = f"pg_catalog.pg_current_xact_id(), pg_catalog.statement_timestamp(), {self.capture.version}, '{op}'"
+        into = "xid, at, version, op"
+        if source:
+            into += f", {columns}"
+            picked += f"{''.join(f', e.k{i}' for i in indexes)} from {source} e ({columns})"
+        names = _text_array([column.name for column in shape.pick(self.capture.columns)])
+        captures = self.ours("captures")
         return f"""
 declare
-  live pg_catalog.bool;
-  fits pg_catalog.bool;
   ignored pg_catalog.int8;
 begin
-  select l.until operator(pg_catalog.>) pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()),
-    (select pg_catalog.count(*) from pg_catalog.pg_attribute a
-      where a.attrelid {_IS} tg_relid and a.attnum operator(pg_catalog.>) 0 and ({fits})) {_IS} {len(columns)}
-    into live, fits from {self.ours("lease")} l where l.id {_IS} 1;
-  if live is not true then
-    return null;
-  end if;
-  if not fits then
+  if {self.ours("fits")}('{shape.identity}'::pg_catalog.regclass, '{_EVENTS_OID}'::pg_catalog.regclass, {names}) then
+    if pg_catalog.pg_sequence_last_value({literal(self.ours(LEASE))}::pg_catalog.regclass)
+        operator(pg_catalog.>) pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) then
+      insert into {self.events} ({into}) select {picked};
+      if found then
+        ignored := pg_catalog.setval({literal(self.ours(PULSE))}::pg_catalog.regclass,
+          pg_catalog.pg_current_xact_id()::pg_catalog.text::pg_catalog.int8);
+      end if;
+    end if;
+  else
     begin
-      update {self.ours("captures")}
-        set broken = pg_catalog.concat('a captured column was changed, seen ', pg_catalog.clock_timestamp())
-        where id {_IS} (select c.id from {self.ours("captures")} c
-        where c.id {_IS} {literal(self.capture.id)} and c.broken {_IS} '' for update skip locked);
+      update {captures} set broken = pg_catalog.concat('seen ', pg_catalog.clock_timestamp())
+        where id {_IS} (select c.id from {captures} c
+          where c.id {_IS} {literal(self.capture.id)} and c.broken {_IS} '' for update skip locked);
     exception when others then
       null;
     end;
-    return null;
-  end if;
-  if tg_op {_IS} 'INSERT' then
-    {noted("I", "a", "after a")}
-  elsif tg_op {_IS} 'UPDATE' then
-    if tg_level {_IS} 'ROW' then
-      {noted("U", "old", "")}
-    else
-      {update}
-    end if;
-  elsif tg_op {_IS} 'DELETE' then
-    {noted("D", "b", "before b")}
-  else
-    {noted("T", "", "")}
-  end if;
-  if found then
-    ignored := pg_catalog.setval({literal(self.ours(PULSE))}::pg_catalog.regclass,
-      pg_catalog.pg_current_xact_id()::pg_catalog.text::pg_catalog.int8);
   end if;
   return null;
 end"""
 
-    def wanted(self, shape: TableShape) -> dict[str, tuple[str, str]]:
+    def wanted(self) -> dict[str, tuple[str, str]]:
         """Each trigger by its name, as CREATE TRIGGER has it between the name and the table, and after the table.
 
         Its argument, which the function does not read, is a mark of all that: so a trigger that is not as it should
         be is told from one that is.
         """
-        old = "old table as before " if shape.partitioned else ""
+        old, new = "old table as before", "new table as after"
         made = {
-            self.trigger("i"): ("after insert on", "referencing new table as after for each statement"),
-            self.trigger("u"): ("after update on", f"referencing {old}new table as after for each statement"),
-            self.trigger("d"): ("after delete on", "referencing old table as before for each statement"),
-            self.trigger("t"): ("after truncate on", "for each statement"),
+            "i": ("after insert on", f"referencing {new} for each statement"),
+            "u": ("after update on", f"referencing {old} {new} for each statement"),
+            "d": ("after delete on", f"referencing {old} for each statement"),
+            "t": ("after truncate on", "for each statement"),
         }
-        if not shape.partitioned:
-            moved = " or ".join(_differs(self.quote, column) for column in shape.pick(self.capture.columns))
-            made[self.trigger("k")] = ("after update on", f"for each row when ({moved})")
-        call = f"execute function {self.function}"
-        return {name: (when, f"{how} {call}({literal(_mark(when + how))})") for name, (when, how) in made.items()}
+        return {
+            self.trigger(what): (when, f"{how} execute function {self.function(what)}({literal(_mark(when + how))})")
+            for what, (when, how) in made.items()
+        }
 
-    def triggers(self, shape: TableShape) -> str:
+    def triggers(self) -> str:
         """All triggers, on the table and whatever is below it, in one statement and so in one transaction.
 
         A trigger that is there already as it should be is left alone. Replacing one takes no more than the right to
@@ -197,9 +226,9 @@ end"""
       execute 'create ' || replaceable || {literal(f"trigger {self.quote(name)} {parts[0]} ")} || member.name
         || {literal(f" {parts[1]}")};
     end if;"""
-            for name, parts in self.wanted(shape).items()
+            for name, parts in self.wanted().items()
         )
-        loop = f"""
+        return _do(f"""
 declare
   member record;
   there bool;
@@ -207,8 +236,7 @@ declare
 begin
   for member in {self.members()} loop{steps}
   end loop;
-end"""
-        return f"do {literal(loop)}"
+end""")
 
     def members(self) -> str:
         """A SELECT of (oid, name): the table, every level below it and every leaf, however they are attached."""
@@ -224,9 +252,10 @@ end"""
     # -- what is taken away ------------------------------------------------------------------------------------------
 
     def remove(self) -> list[Statement]:
-        """The function takes its triggers along, also from tables that are not ours: each of these is locked."""
+        """The functions take their triggers along, also from tables that are not ours: each of these is locked."""
+        functions = ", ".join(f"{self.function(what)}()" for what in _TRIGGERS)
         return [
-            Statement(f"drop function if exists {self.function}() cascade", locks=self.label),
+            Statement(f"drop function if exists {functions} cascade", locks=self.label),
             Statement(f"drop table if exists {self.events}"),
         ]
 
@@ -234,58 +263,68 @@ end"""
 
     def state(self, session: Session, shape: TableShape | None) -> CaptureState:
         """What is there, compared with what `create` would make."""
-        events, body = session.row(
-            "select to_regclass(:events), (select md5(p.prosrc) from pg_proc p join pg_namespace n "
-            "on n.oid = p.pronamespace where n.nspname = :schema and p.proname = :function)",
-            events=self.events,
+        events = session.row("select cast(cast(to_regclass(:events) as oid) as bigint)", events=self.events)[0]
+        found = session.rows(
+            "select p.proname, md5(p.prosrc) from pg_proc p join pg_namespace n on n.oid = p.pronamespace "
+            "where n.nspname = :schema and p.proname = any (cast(:functions as name[]))",
             schema=self.schema,
-            function=self.function_name,
+            functions=[self.function_name(what) for what in _TRIGGERS],
         )
-        if events is None and body is None:
+        if events is None and not found:
             return CaptureState(installed=False)
-        problems = list(self._problems(session, shape, events, body))
-        return CaptureState(installed=events is not None and body is not None, problems=tuple(problems))
+        problems = tuple(self._problems(session, shape, events, dict(found)))
+        return CaptureState(installed=events is not None and bool(found), problems=problems)
 
-    def _problems(self, session: Session, shape: TableShape | None, events: Any, body: Any) -> Iterable[str]:
+    def _problems(
+        self, session: Session, shape: TableShape | None, events: int | None, functions: Mapping[str, str]
+    ) -> Iterable[str]:
         if events is None:
             yield "the event table is gone"
-        if body is None:
-            yield "the trigger function is gone"
         if shape is None:
             return
         try:
-            expected = self.body(shape)
+            bodies = self.bodies(shape)
         except KeyError as missing:
             yield f"the captured column {missing} is gone"
             return
-        if body is not None and body != hashlib.md5(expected.encode()).hexdigest():
-            yield "the trigger function is not what it should be"
+        for what, body in bodies.items():
+            expected = hashlib.md5(body.replace(_EVENTS_OID, str(events)).encode()).hexdigest()
+            there = functions.get(self.function_name(what))
+            if there is None:
+                yield f"the trigger function {self.function_name(what)} is gone"
+            elif there != expected and events is not None:
+                yield f"the trigger function {self.function_name(what)} is not what it should be"
+        followed = session.row(
+            f"select coalesce(pg_sequence_last_value(to_regclass(:lease)), 0) >= l.until from {self.ours('lease')} l",
+            lease=self.ours(LEASE),
+        )
+        if followed is not None and not followed[0]:
+            yield "the lease does not reach the triggers"
         if events is not None:
-            found = session.rows(
-                "select a.attname, format_type(a.atttypid, a.atttypmod) from pg_attribute a "
+            columns = session.rows(
+                "select a.attname from pg_attribute a "
                 "where a.attrelid = cast(:events as regclass) and a.attnum > 0 and not a.attisdropped",
                 events=self.events,
             )
-            there = dict(found)
             for i, column in enumerate(shape.pick(self.capture.columns)):
-                if f"k{i}" not in there:
+                if (f"k{i}",) not in columns:
                     yield f"the event table lacks the column for {column.name}"
             if not session.row("select to_regclass(:index)", index=self.ours(self.index_name))[0]:
                 yield "the event table's index is gone"
-        wanted = self.wanted(shape)
+        wanted = self.wanted()
         found = session.rows(
             "select m.name, t.tgname, t.tgenabled in ('O', 'A'), t.tgargs, "
-            "t.tgfoid is not distinct from cast(to_regprocedure(:function) as oid) "
+            "(select p.proname from pg_proc p where p.oid = t.tgfoid) "
             f"from ({verbatim(self.members())}) m "
             "left join pg_trigger t on t.tgrelid = m.oid and t.tgname = any (cast(:names as name[]))",
-            function=f"{self.function}()",
             names=list(wanted),
         )
         members: dict[str, dict[str, tuple[bool, bool]]] = {}
         for member, name, enabled, mark, calls in found:
             triggers = members.setdefault(member, {})
             if name is not None:
-                triggers[name] = (enabled, calls and mark.hex() in _mark_bytes(wanted[name]))
+                right = calls == self.function_name(name[-1]) and mark.hex() in _mark_bytes(wanted[name])
+                triggers[name] = (enabled, right)
         for member, triggers in members.items():
             for name in wanted:
                 if name not in triggers:
@@ -298,9 +337,44 @@ end"""
                     yield f"trigger {name} on {member} is not what it should be"
 
 
+# Insert, update, delete, truncate.
+_TRIGGERS = "iudt"
+
+_COMPARED = 200_000
+
+# Would a statement run that notes the columns `names` of `source` in k0, k1, … of `events`?
+#
+# Declared immutable, which it is not, for the sake of when it is asked: with constants of type regclass, PostgreSQL
+# answers it once, when it plans the expression in a trigger, and plans again after any change to one of the two tables.
+# So a renamed column is noticed before the next write is noted, and a write pays nothing. The dynamic statement is
+# parsed against the catalog as it is now, whatever the caller's snapshot. A handler in the trigger itself would cost
+# every statement a subtransaction with an id of its own, and more than 64 of those in one transaction slow down
+# everybody's snapshots.
+_FITS = """
+begin
+  execute pg_catalog.concat('select from (select ', (select pg_catalog.string_agg(
+      pg_catalog.concat('coalesce(a.', pg_catalog.quote_ident(n.name), ', e.k', n.i operator(pg_catalog.-) 1, ')'),
+      ', ')
+    from pg_catalog.unnest(names) with ordinality n(name, i)),
+    ' from ', source, ' a, ', events, ' e where false) p');
+  return true;
+exception when others then
+  return false;
+end"""
+
+
 def literal(text: str) -> str:
     """A string constant; ours are never read with backslash escapes, whatever the server's settings."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def _do(block: str) -> str:
+    return f"do {literal(block)}"
+
+
+def _text_array(texts: Sequence[str]) -> str:
+    quoted = ",".join('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts)
+    return f"{literal('{' + quoted + '}')}::pg_catalog.text[]"
 
 
 def _mark(definition: str) -> str:
@@ -318,18 +392,8 @@ def _event_column(column: Column) -> str:
     return types.event_type(column.native) + collation
 
 
-def _family(column: Column) -> str:
-    return (
-        "{"
-        + ",".join(
-            '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"' for name in types.event_family(column.native)
-        )
-        + "}"
-    )
-
-
-def _differs(quote: Quote, column: Column) -> str:
-    name = quote(column.name)
-    # Types without an equality of their own (json, point) are compared as they print.
-    plain = column.type.kind.value not in ("json", "other")
-    return f"old.{name} is distinct from new.{name}" if plain else f"old.{name}::text is distinct from new.{name}::text"
+def _exact(name: str, column: Column) -> str:
+    """What differs whenever the value does: some types have no equality, and some take different texts for equal."""
+    if column.type.kind in (Kind.JSON, Kind.OTHER):
+        return f"{name}::pg_catalog.text"
+    return f'{name}::pg_catalog.text collate pg_catalog."C"' if column.type.kind is Kind.TEXT else name

@@ -34,6 +34,7 @@ class PostgreSQL(base.Dialect):
         schemas=True,
     )
     begin_write = ("begin isolation level read committed read write",)
+    begin_read = ("begin isolation level read committed read only",)
 
     # -- connections -------------------------------------------------------------------------------------------------
 
@@ -152,24 +153,24 @@ class PostgreSQL(base.Dialect):
         return f"do {capture.literal(f'begin if {there} is null then create schema {quoted}; end if; end')}"
 
     def leave_home(self) -> list[str]:
-        schema, pulse = self.quote(self.address.capture_schema), self.ours(capture.PULSE)
-        inside = f"relnamespace = to_regnamespace({capture.literal(schema)})"
+        schema, ours = self.quote(self.address.capture_schema), capture.literal
+        there = f"to_regnamespace({ours(schema)})"
+        shared = f"({ours(capture.PULSE)}, {ours(capture.LEASE)})"
+        functions = ", ".join(f"{schema}.{signature}" for signature in capture.SHARED_FUNCTIONS)
+        # A schema that somebody else made for us stays.
         body = f"""
 begin
-  if to_regnamespace({capture.literal(schema)}) is null then
+  if {there} is null or exists (select from pg_class where relnamespace = {there} and relname not in {shared}) then
     return;
   end if;
-  if not exists (select from pg_class where {inside} and relname <> {capture.literal(capture.PULSE)}) then
-    drop sequence if exists {pulse};
-  end if;
-  if not exists (select from pg_class where {inside})
-    and not exists (select from pg_proc where pro{inside[3:]})
-    and (select pg_has_role(nspowner, 'usage') from pg_namespace
-      where oid = to_regnamespace({capture.literal(schema)})) then
+  drop function if exists {functions};
+  drop sequence if exists {self.ours(capture.PULSE)}, {self.ours(capture.LEASE)};
+  if not exists (select from pg_proc where pronamespace = {there})
+    and (select pg_has_role(nspowner, 'usage') from pg_namespace where oid = {there}) then
     drop schema {schema};
   end if;
 end"""
-        return [f"do {capture.literal(body)}"]
+        return [f"do {ours(body)}"]
 
     def _rendering(self, capture_: Capture) -> capture.Rendering:
         return capture.Rendering(capture_, self.address.capture_schema, self.quote)
