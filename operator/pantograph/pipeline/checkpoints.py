@@ -87,8 +87,9 @@ class State:
     """What a checkpoint knows beside its position.
 
     nonces: (nonce, position) pairs, oldest first, each position taken before its nonce was committed. life: of the
-    source's server. suspect: the source moved, and what it lost has not been looked for yet. table: identity of the destination table. shaping: a hash of all that decides what a row looks
-    like; another one means a sweep. in_step: a Reflection that moves with its stream has no position of its own.
+    source's server. suspect: the source moved, and what it lost has not been looked for yet. table: identity of the
+    destination table. shaping: a hash of all that decides what a row looks like; another one means a sweep. in_step: a
+    Reflection that moves with its stream has no position of its own.
     """
 
     incarnation: str = ""
