@@ -1,0 +1,73 @@
+"""Every source with every destination. A pair is two fresh databases; a mirror between them runs in this process."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from tests.servers import TestDatabase
+from tests.support import comparison, mirrors
+from tests.support.clients import Client
+
+ENGINES = {"postgresql": "pg_db", "mariadb": "my_db", "sqlite": "sqlite_db"}
+MANY_WRITERS = ("postgresql", "mariadb")
+"""Engines where two transactions can be open for writing at once."""
+
+
+class Pair:
+    """A source and a destination."""
+
+    def __init__(self, source: TestDatabase, destination: TestDatabase) -> None:
+        self.source, self.destination = source, destination
+        self.app = Client(source)
+        self._mirrors = contextlib.ExitStack()
+        self.documents: list[dict[str, Any]] = []
+
+    def make(self, *statements: str) -> None:
+        """Run statements at the source as the application."""
+        for sql in statements:
+            self.app.run(sql)
+
+    def start(self, *tables: str | Mapping[str, Any], **database: Any) -> mirrors.Mirror:
+        """Begin to mirror; again, when it was stopped, with the same manifests if none are named."""
+        if tables:
+            self.documents = mirrors.documents(self.source, self.destination, tables, database=database)
+        return self._mirrors.enter_context(mirrors.Mirror(self.documents))
+
+    def stop(self) -> None:
+        self._mirrors.close()
+
+    def wait_equal(self, where: dict[str, str] | None = None, **tables: Sequence[str]) -> None:
+        comparison.wait_equal(self.source, self.destination, tables, where)
+
+
+def _make(request: pytest.FixtureRequest, source: str, destination: str) -> Iterator[Pair]:
+    make_source, make_destination = (request.getfixturevalue(ENGINES[one]) for one in (source, destination))
+    pair = Pair(make_source(), make_destination())
+    yield pair
+    pair.stop()
+    pair.app.close()
+
+
+ROUTES = [(s, d) for s in ENGINES for d in ENGINES]
+
+
+def named(pairs: Sequence[tuple[str, str]]) -> list[Any]:
+    return [pytest.param(pair, id=f"{pair[0]}-{pair[1]}") for pair in pairs]
+
+
+@pytest.fixture(params=named(ROUTES))
+def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    """Two fresh databases, of each pair of engines in turn."""
+    yield from _make(request, *request.param)
+
+
+@pytest.fixture
+def make_pair(request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], Pair]]:
+    """`make_pair(source, destination)` for a test that names its engines."""
+    with contextlib.ExitStack() as stack:
+        manager = contextlib.contextmanager(_make)
+        yield lambda source, destination: stack.enter_context(manager(request, source, destination))
