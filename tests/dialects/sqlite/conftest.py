@@ -55,10 +55,8 @@ class World:
         identity = names.capture_id("", table)
         event_table = self.dialect.event_table(identity, "", table)
         capture = Capture(identity, "", table, key, tuple(columns or key), event_table, version)
-        self.admin.begin()
         for statement in self.dialect.install(capture, shape):
             self.admin.direct(statement.sql)
-        self.admin.commit()
         self.captures[table] = capture
         return capture
 

@@ -1,5 +1,6 @@
 """Every kind of write leaves the key of every row that it changed, and the application notices nothing."""
 
+import contextlib
 import sqlite3
 
 import pytest
@@ -253,6 +254,19 @@ def test_installing_again_changes_nothing_and_removing_leaves_nothing(world, ite
     names = [row[0] for row in world.app.execute("select name from sqlite_master where name like '%events%'")]
     assert names == []
     assert not world.dialect.capture_state(world.admin, items, world.shape("items")).installed
+
+
+def test_no_write_slips_through_while_a_capture_is_installed_again(world, items):
+    world.app.execute("pragma busy_timeout = 0")
+    written = 0
+    for statement in [*world.dialect.install(items, world.shape("items")), None]:
+        with contextlib.suppress(sqlite3.OperationalError):  # locked, while the script is at work
+            world.app.execute("insert into items (qty) values (1)")
+            written += 1
+        if statement:
+            world.admin.direct(statement.sql)
+    assert written >= 2
+    assert len(world.noted(items)) == written
 
 
 def test_captured_columns_can_grow_without_losing_events(world, items):

@@ -46,7 +46,7 @@ def test_our_tables_stand_in_the_file_under_a_prefix():
 
 
 def test_event_ids_never_start_again_and_columns_take_anything(dialect):
-    sql = dialect.install(_capture(), _shape())[0].sql
+    sql = dialect.install(_capture(), _shape())[1].sql
     assert sql.startswith(
         'create table if not exists "pantograph_ev" (id integer primary key autoincrement, op text not null, k0, k1,'
     )
@@ -56,10 +56,11 @@ def test_an_event_table_has_room_for_columns_to_come():
     assert [capture.room(_capture(columns=("c",) * n)) for n in (1, 8, 9)] == [8, 8, 16]
 
 
-def test_triggers_lock_the_table_and_nothing_else_does(dialect):
+def test_capture_is_installed_in_one_transaction_which_waits_at_its_beginning(dialect):
     statements = dialect.install(_capture(), _shape())
-    assert {s.locks for s in statements if s.sql.startswith("create trigger")} == {"order"}
-    assert {s.locks for s in statements if not s.sql.startswith("create trigger")} == {""}
+    assert (statements[0].sql, statements[0].locks) == ("begin immediate", "order")
+    assert statements[-1].sql == "commit"
+    assert {s.locks for s in statements[1:]} == {""}
 
 
 def test_a_trigger_obeys_the_lease_and_uses_nothing_that_old_libraries_lack(dialect):

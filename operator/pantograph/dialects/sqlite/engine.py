@@ -216,12 +216,15 @@ class SQLite(base.Dialect):
         )
 
     def install(self, capture: Capture, shape: TableShape) -> list[Statement]:
-        """In one transaction, so that no write meets a table between two of the statements."""
+        """One transaction, begun and committed by the script itself, for statements are run one at a time: no write
+        meets the table between the old trigger and the new one, however far the script gets."""
         events = self.ours(capture.event_table)
         names = capturing.trigger_names(capture, self.quote, self._prefix)
-        statements = [Statement(capturing.event_table(capture, events)), Statement(capturing.first_event(events))]
+        statements = [Statement("begin immediate", shape.label)]
+        statements += [Statement(capturing.event_table(capture, events)), Statement(capturing.first_event(events))]
         statements += [Statement(f"drop trigger if exists {name}") for name in names.values()]
-        return statements + [Statement(sql, shape.label) for _, sql in self._triggers(capture, shape)]
+        statements += [Statement(sql) for _, sql in self._triggers(capture, shape)]
+        return [*statements, Statement("commit")]
 
     def uninstall(self, capture: Capture) -> list[Statement]:
         names = capturing.trigger_names(capture, self.quote, self._prefix)
