@@ -5,7 +5,7 @@ import sqlite3
 
 import pytest
 
-ODD_NAMES = ["plain", "or der%s", 'quo"te', "select", "apo'strophe", "n" * 63, "Ünïcode", "semi;colon"]
+ODD_NAMES = ["plain", "or der%s", 'quo"te', "select", "apo'strophe", "n" * 63, "Ünïcode", "semi;colon", "at :b0"]
 
 
 @pytest.fixture

@@ -232,3 +232,18 @@ def test_a_table_that_we_made_is_told_from_one_made_after_it_was_dropped(world):
     world.app.execute("drop table copy")
     world.app.execute("create table copy (id integer primary key)")
     assert world.shape("copy").identity == ""
+
+
+def test_names_that_look_like_parameters_are_only_names(world):
+    columns = '("id :a0" integer primary key, "n :limit" int, unique ("n :limit"))'
+    world.app.execute(f'create table "from :to" {columns}')
+    world.app.execute(f'create table "to :from" {columns}')
+    mirror = world.mirror(world.capture("from :to"), "to :from")
+    world.app.execute('insert into "from :to" values (1, 5), (2, 6)')
+    assert world.write(mirror, world.changes(mirror)) == (2, 0)
+    world.app.execute('delete from "from :to" where "id :a0" = 1')
+    assert world.write(mirror, world.changes(mirror)) == (0, 1)
+    sql = world.dialect.chunk(mirror, after=True, upto=True)
+    assert world.reader.rows(sql, a0=1, b0=2) == [(1, 2, 6)]
+    assert world.reader.row(world.dialect.chunk_end(mirror, after=True), a0=1, skip=0) == (2,)
+    assert world.dialect.estimated_rows(world.reader, "", "from :to") == 1
