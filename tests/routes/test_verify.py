@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from pantograph import dialects
 from pantograph.apply import prepare
 from pantograph.apply.prepare import Report
+from pantograph.cli import commands
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import Dialect, Role
 from pantograph.model.mirrors import Mirror
@@ -23,6 +25,8 @@ from pantograph.reflector import streams
 from tests.routes.conftest import Pair
 from tests.support import mirrors
 from tests.support.clients import Client
+
+MakePair = Callable[[str, str], Pair]
 
 QUICK = Pace(patience=20.0, repair=20.0)
 ITEMS = ("id", "name", "qty")
@@ -454,3 +458,119 @@ def test_nothing_is_written_without_repair(pair: Pair) -> None:
     tamper(pair, "update items set qty = -1 where id = 5")
     assert verify(pair).differences == 1
     assert verify(pair).differences == 1
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+
+
+def command(capsys: pytest.CaptureFixture[str], pair: Pair, *arguments: str) -> tuple[int, str, str]:
+    """`pantograph verify`: its status, and what it printed on standard output and standard error."""
+    path = mirrors.written(pair.documents)
+    try:
+        status = commands.main(["verify", "-f", str(path), *arguments])
+    finally:
+        path.unlink()
+    printed = capsys.readouterr()
+    return status, printed.out, printed.err
+
+
+@pytest.fixture
+def files(make_pair: MakePair) -> Pair:
+    return make_pair("sqlite", "sqlite")
+
+
+def test_the_command_says_equal_and_ends_with_0(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    running(pair)
+    status, out, err = command(capsys, pair)
+    assert (status, err) == (0, "")
+    assert out.splitlines()[0].startswith("REFLECTION   RESULT")
+    assert out.splitlines()[1].split()[:3] == ["t0", "equal", "500"]
+    pair.stop()
+    assert command(capsys, pair)[0] == 0
+
+
+def test_the_command_counts_differences_and_never_shows_a_key_unasked(
+    pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair.make("create table items (id int primary key, name varchar(40), qty int)")
+    pair.make("insert into items values (700001, 'secret', 1), (700002, 'secret', 2), (700003, 'secret', 3)")
+    pair.start("items")
+    pair.wait_equal(items=ITEMS)
+    tamper(pair, "update items set qty = 5 where id = 700001", "delete from items where id = 700002")
+    status, out, err = command(capsys, pair)
+    assert status == 3
+    assert "7000" not in out + err
+    assert "secret" not in out + err
+    assert "t0: differs in qty (1)" in out
+    status, out, err = command(capsys, pair, "-o", "json")
+    assert status == 3
+    (answer,) = json.loads(out)
+    assert (answer["missing"], answer["different"], answer["columns"]) == (1, 1, {"qty": 1})
+    assert "7000" not in out + err
+    status, out, _ = command(capsys, pair, "--show-keys")
+    assert status == 3
+    assert "t0: different [700001] qty" in out
+    assert "t0: missing [700002]" in out
+    assert "secret" not in out
+
+
+def test_the_command_repairs(files: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    running(files)
+    tamper(files, "update items set qty = -1 where id = 5")
+    status, out, _ = command(capsys, files, "--repair")
+    assert status == 0, out
+    assert out.splitlines()[1].split()[1] == "repaired"
+    files.wait_equal(items=ITEMS)
+
+
+def test_the_command_works_beside_run_in_another_process(
+    make_pair: MakePair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = make_pair("postgresql", "postgresql")
+    filled(pair)
+    pair.documents = mirrors.documents(pair.source, pair.destination, ["items"])
+    runner = mirrors.Runner(pair.documents).start()
+    try:
+        pair.wait_equal(items=ITEMS)
+        with busy(pair):
+            assert command(capsys, pair)[0] == 0
+        tamper(pair, "delete from items where id = 499")
+        assert command(capsys, pair)[0] == 3
+        assert command(capsys, pair, "--repair")[0] == 0
+        assert command(capsys, pair)[0] == 0
+    finally:
+        runner.stop()
+
+
+def test_the_command_says_what_has_not_begun(files: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    filled(files, 5)
+    files.documents = mirrors.documents(files.source, files.destination, ["items"])
+    status, out, _ = command(capsys, files)
+    assert status == 3
+    assert "NotStarted" in out
+    # Nothing was made, for nothing was asked for but an answer.
+    assert files.destination.execute("select count(*) from sqlite_master") == [(0,)]
+
+
+def test_the_command_refuses_a_name_that_is_not_there(files: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    running(files, 5)
+    status, out, err = command(capsys, files, "nobody")
+    assert (status, out) == (2, "")
+    assert "there is no Reflection nobody in the manifests; there are: t0" in err
+    assert command(capsys, files, "t0")[0] == 0
+    assert command(capsys, files, "default/t0")[0] == 0
+
+
+def test_the_command_ends_with_4_when_a_database_cannot_be_reached(
+    make_pair: MakePair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = make_pair("sqlite", "postgresql")
+    running(pair, 5)
+    pair.stop()
+    for document in pair.documents:
+        if document["kind"] == "Database" and document["metadata"]["name"] == "to":
+            document["spec"]["port"] = 1
+    status, out, err = command(capsys, pair)
+    assert status == 4
+    assert out.splitlines()[1].split()[:2] == ["t0", "Unreachable"]
+    assert len(err.splitlines()) == 1

@@ -25,7 +25,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """What a window holds for one capture. `events` is exact up to the limit asked for."""
+    """What a window holds for one capture. `events` is exact up to the limit asked for.
+
+    truncated: a TRUNCATE is among them, also where that one is beyond the limit; the destination's rows go first then.
+    """
 
     events: int
     truncated: bool = False

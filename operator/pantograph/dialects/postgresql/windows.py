@@ -91,23 +91,29 @@ class PostgreSQLWindows(WindowReader):
         for position, ids in groups.items():
             window = Window(position, until)
             sql = " union all ".join(self._counting(self.captures[i]) for i in sorted(ids))
-            for capture_id, events, age in execute_prepared(
+            for capture_id, events, age, truncated in execute_prepared(
                 session, sql, ("xid8[]", "xid8", "xid8", "pg_snapshot", "bigint"), (*_bounds(window), limit + 1)
             ):
-                truncated = events > limit
-                found[capture_id] = (Pending(min(events, limit), truncated), max(0.0, age))
-                if not truncated:
+                if events > limit:
+                    truncated = truncated or self._truncated(session, capture_id, window)
+                else:
                     self._counted[capture_id, window] = events
+                found[capture_id] = (Pending(min(events, limit), truncated), max(0.0, age))
         return found
 
     def _counting(self, capture: Capture) -> str:
         return (
             f"select {literal(capture.id)}, count(*), "
-            "cast(extract(epoch from clock_timestamp() - min(e.at)) as double precision) from "
-            f"(select at from {self.dialect.ours(capture.event_table)} "
+            "cast(extract(epoch from clock_timestamp() - min(e.at)) as double precision), bool_or(e.op = 'T') from "
+            f"(select at, op from {self.dialect.ours(capture.event_table)} "
             "where (xid = any ($1) or (xid >= $2 and xid < $3)) and pg_visible_in_snapshot(xid, $4) limit $5) e "
             "having count(*) > 0"
         )
+
+    def _truncated(self, session: Session, capture_id: str, window: Window) -> bool:
+        """Was the table truncated by an event beyond those that were counted?"""
+        events = self.dialect.ours(self.captures[capture_id].event_table)
+        return bool(session.row(f"select exists (select 1 from {events} where op = 'T' and {_inside(window)})")[0])
 
     def keys(
         self, capture: Capture, window: Window, *, after: int | None = None, limit: int | None = None
