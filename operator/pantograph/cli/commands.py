@@ -121,3 +121,35 @@ def run(
     raise typer.Exit(
         running.run(running.Asked(files, once, wait, metrics_port, metrics_address, adopt, installation, namespace))
     )
+
+
+@app.command(short_help="Are the copies equal? Asked while they are live.")
+def verify(
+    files: Files,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Reflections; all of them unless named.")
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Have the running mirror look up again, and write, what differs.")
+    ] = False,
+    show_keys: Annotated[bool, typer.Option("--show-keys", help="Print the keys that differ.")] = False,
+    output: Annotated[str, typer.Option("--output", "-o", metavar="table|json", help="How to print.")] = "table",
+    rest: Annotated[
+        float,
+        typer.Option(metavar="N", min=0, help="Seconds of rest for each second of work, to go easy on both sides."),
+    ] = 0.0,
+    installation: Installation = "local",
+    namespace: Namespace = "default",
+) -> None:
+    """Compare source and destination of each Reflection in short ranges of keys, by checksums that both compute.
+
+    Nothing is paused. A row that the mirror has not applied yet is not a difference, and one that differs all the same
+    is found. Ends with 0 when all is equal, or was repaired; with 3 when something differs.
+    """
+    from pantograph.cli import verify as verifying
+
+    if output not in ("table", "json"):
+        raise typer.BadParameter("table or json", param_hint="--output")
+    raise typer.Exit(
+        verifying.verify(verifying.Asked(files, names or (), repair, show_keys, output, rest, installation, namespace))
+    )
