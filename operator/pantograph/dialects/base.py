@@ -513,6 +513,10 @@ class Dialect(abc.ABC):
         incarnation, owner, epoch, nonces, lease, genuine = found
         return Control(incarnation, owner, int(epoch), tuple(json.loads(nonces)), float(lease or 0), bool(genuine))
 
+    def lease_renewed(self, session: Session, seconds: int) -> None:
+        """The lease's row was just written to end in `seconds`: say so to the triggers as well, where they look
+        somewhere else. In the same transaction."""
+
     def write_durably(self, session: Session) -> None:
         """Make the session's next commit wait for the disk (a nonce must not be lost while later commits survive)."""
 

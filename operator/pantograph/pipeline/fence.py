@@ -86,6 +86,7 @@ def found(session: Session, dialect: Dialect, owner: str, lease: float, *, adopt
             format=FORMAT, incarnation=str(uuid.uuid4()), owner=owner,
         )  # fmt: skip
         session.run(f"insert into {dialect.ours('lease')} (id, until) values (1, {_later(dialect)})", lease=int(lease))
+        dialect.lease_renewed(session, int(lease))
     elif row.owner != owner and adopt:
         # Remembered until its checkpoints have been taken along, whatever happens in between.
         register(session, dialect, row.owner, ADOPTED, "", "")
@@ -141,6 +142,7 @@ def advance(
         nonces=json.dumps(nonces), incarnation=incarnation,
     )  # fmt: skip
     session.run(f"update {lease_table} set until = {_later(dialect)} where id = 1", lease=int(lease))
+    dialect.lease_renewed(session, int(lease))
     for name, (capture, position) in registrations.items():
         register(session, dialect, owner, name, capture, position)
     after = dialect.control(session)

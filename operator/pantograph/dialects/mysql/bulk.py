@@ -1,0 +1,368 @@
+"""Writing into a table by the bulk: the stage, and the statements that apply it.
+
+A handful of rows is a literal in the statement; more go into a temporary table, by LOAD DATA from memory where the
+server lets clients do so. `insert … on duplicate key update` alone is not used: with a second unique key it would
+rewrite a row that is not ours, and it touches (and fires the triggers of) rows that are equal already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import tempfile
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pantograph.dialects.base import Batches, Session, Staged
+from pantograph.dialects.mysql import connections, types
+from pantograph.model.changes import Row
+from pantograph.model.mirrors import Mapped, Mirror
+from pantograph.model.types import Kind
+
+if TYPE_CHECKING:
+    from pantograph.dialects.mysql.dialect import MySQL
+
+HANDFUL = 200
+_HANDFUL_BYTES = 128 * 1024
+_CHUNK = 4 * 1024 * 1024
+"""Bytes a LOAD DATA or, with the packet's limit in mind, an INSERT."""
+_INSERT_BYTES = 512 * 1024
+
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_SPECIAL = re.compile("[\\\\\t\n\r\0\x1a]")
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0", "\x1a": "\\Z"})
+
+
+class Target:
+    """A mirror's destination and its stage, rendered."""
+
+    def __init__(self, mirror: Mirror, dialect: MySQL) -> None:
+        self.mirror, self.dialect, self.quote = mirror, dialect, dialect.quote
+        self.table = dialect.table(*mirror.destination)
+        self.columns = [self.quote(column.destination) for column in mirror.columns]
+        self.keys = self.columns[: len(mirror.key)]
+        self.stage = dialect.ours(f"stage_{mirror.id}")
+
+    @property
+    def matches(self) -> str:
+        """The join of the stage `s` with the destination `d`, in the destination's own idea of equal."""
+        return " and ".join(f"d.{key} = s.{key}" for key in self.keys)
+
+    @property
+    def definition(self) -> str:
+        listed = [
+            f"{name} {column.destination_native} {'not null' if name in self.keys else 'null'}"
+            for name, column in zip(self.columns, self.mirror.columns, strict=True)
+        ]
+        # By the destination's key, so that the stage is read in its order; the number tells apart what it holds equal.
+        order = f", primary key ({', '.join(self.keys)}, pantograph_n)" if self._indexable() else ""
+        return f"(present tinyint not null, {', '.join(listed)}, pantograph_n int not null{order})"
+
+    def _indexable(self) -> bool:
+        width = 4
+        for column in self.mirror.key:
+            name, numbers = types.base_name(column.destination_native), types.modifiers(column.destination_native)
+            if name.endswith(("text", "blob")) or name in ("enum", "set", "json"):
+                return False
+            width += (numbers[0] if numbers else 8) * (4 if name.endswith("char") else 1)
+        return width <= 3000
+
+    @property
+    def literal_is_safe(self) -> bool:
+        """A literal would be compared in utf8mb4: a key in another character set would lose its index."""
+        collated = [types.collation(column.destination_native) for column in self.mirror.key]
+        return all(each is None or each[0] in ("utf8mb4", "utf8mb3", "ascii") for each in collated)
+
+
+# -- the stage ---------------------------------------------------------------------------------------------------------
+
+
+def stage(session: Session, target: Target, batches: Batches) -> Staged:
+    """Rows where `upsert` and `delete` find them."""
+    flow = iter(batches)
+    first: list[Row] = []
+    size = 0
+    for batch in flow:
+        first.extend(batch)
+        size += sum(_width(row) for row in batch)
+        if len(first) > HANDFUL or size > _HANDFUL_BYTES:
+            break
+    else:
+        if not first:
+            return Staged(f"(select 0 as present, {_nulls(target)} from dual where false) as s", 0, literal=True)
+        if target.literal_is_safe:
+            return Staged(_literal_rows(target, first), len(first), literal=True)
+    prepare(session, target)
+
+    def everything() -> Iterator[Sequence[Row]]:
+        yield first
+        yield from flow
+
+    return Staged(f"{target.stage} as s", fill(session, target, everything()))
+
+
+def prepare(session: Session, target: Target) -> None:
+    """An empty stage. Making and dropping a temporary table ends no transaction; TRUNCATE would."""
+    session.direct(f"drop temporary table if exists {target.stage}")
+    session.direct(f"create temporary table {target.stage} {target.definition} engine = InnoDB")
+
+
+def unstage(session: Session, target: Target, staged: Staged) -> None:
+    if not staged.literal:
+        session.direct(f"drop temporary table if exists {target.stage}")
+
+
+def fill(session: Session, target: Target, batches: Batches) -> int:
+    """All rows into the stage; how many."""
+    number = 0
+
+    def numbered() -> Iterator[tuple[Any, ...]]:
+        nonlocal number
+        for batch in batches:
+            for row in batch:
+                number += 1
+                yield (*row, number)
+
+    columns = ["present", *target.columns, "pantograph_n"]
+    _load(session, target.stage, columns, [None, *target.mirror.columns, None], numbered())
+    return number
+
+
+def insert(session: Session, target: Target, batches: Batches) -> int:
+    """Straight into the destination."""
+    rows = (row[1:] for batch in batches for row in batch)
+    return _load(session, target.table, target.columns, list(target.mirror.columns), rows)
+
+
+def _width(row: Row) -> int:
+    return sum(len(value) if isinstance(value, str | bytes) else 8 for value in row)
+
+
+def _nulls(target: Target) -> str:
+    return ", ".join(
+        f"{types.typed('null', column.destination_native)} as {name}"
+        for name, column in zip(target.columns, target.mirror.columns, strict=True)
+    )
+
+
+def _literal_rows(target: Target, rows: Sequence[Row]) -> str:
+    """`(select … union all select …) as s`, in the order of the key."""
+    count = len(target.keys)
+    ordered = sorted(rows, key=lambda row: row[1 : count + 1])
+    selects: list[str] = []
+    for row in ordered:
+        parts = [str(row[0])]
+        for i, (value, column) in enumerate(zip(row[1:], target.mirror.columns, strict=True)):
+            text = literal(value, column)
+            parts.append(types.typed(text, column.destination_native) if i < count else text)
+        if not selects:
+            names = ["present", *target.columns]
+            parts = [f"{part} as {name}" for part, name in zip(parts, names, strict=True)]
+        selects.append(f"select {', '.join(parts)}")
+    return f"({' union all '.join(selects)}) as s"
+
+
+def literal(value: Any, column: Mapped) -> str:
+    """A canonical value as SQL. A number is written as one: as text it would be compared as a double."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return f"'{value!r}'"
+        return repr(value) if "e" in repr(value) else f"{value!r}e0"
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"x'{bytes(value).hex()}'"
+    if column.destination_type.kind in (Kind.DECIMAL, Kind.INTEGER) and _NUMBER.fullmatch(value):
+        return str(value)
+    return connections.text(value)
+
+
+# -- loading -----------------------------------------------------------------------------------------------------------
+
+
+_may_load: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
+
+
+def may_load(session: Session) -> bool:
+    """Does the server take LOAD DATA LOCAL? Asked once a connection."""
+    known = _may_load.get(session.raw)
+    if known is None:
+        (allowed,) = session.row("select @@global.local_infile")
+        known = _may_load[session.raw] = bool(int(allowed))
+    return known
+
+
+def _load(
+    session: Session, table: str, names: Sequence[str], columns: Sequence[Mapped | None], rows: Iterable[Sequence[Any]]
+) -> int:
+    if may_load(session):
+        return load_lines(session, table, names, columns, _lines(rows, columns))
+    return _insert_values(session, table, names, columns, rows)
+
+
+def load_lines(
+    session: Session, table: str, names: Sequence[str], columns: Sequence[Mapped | None], lines: Iterable[bytes]
+) -> int:
+    """LOAD DATA of blocks of whole lines, a few megabytes a statement."""
+    picked, assigned = [], []
+    for i, (name, column) in enumerate(zip(names, columns, strict=True)):
+        kind = column.destination_type.kind if column else Kind.INTEGER
+        is_bit = column is not None and types.base_name(column.destination_native) == "bit"
+        if kind in (Kind.BYTES, Kind.OTHER) or is_bit:
+            picked.append(f"@b{i}")
+            assigned.append(f"{name} = {f'@b{i} + 0' if is_bit else f'unhex(@b{i})'}")
+        else:
+            picked.append(name)
+    into = f"into table {table} character set utf8mb4 ({', '.join(picked)})"
+    into += f" set {', '.join(assigned)}" if assigned else ""
+    loaded = 0
+    pending: list[bytes] = []
+    size = 0
+    for block in lines:
+        pending.append(block)
+        size += len(block)
+        if size >= _CHUNK:
+            loaded += _load_block(session, into, pending)
+            pending, size = [], 0
+    return loaded + (_load_block(session, into, pending) if pending else 0)
+
+
+def _load_block(session: Session, into: str, blocks: Sequence[bytes]) -> int:
+    with _in_memory(blocks) as path, session.using() as cursor:
+        cursor.execute(f"load data local infile '{path}' {into}")
+        loaded = int(cursor.rowcount)
+        if session.raw._result.warning_count:
+            # With LOCAL the server makes warnings of all errors, as it cannot stop the client.
+            cursor.execute("show warnings")
+            for level, code, text in cursor.fetchall():
+                if level != "Note":
+                    raise connections.as_error(int(code), str(text))
+    return loaded
+
+
+@contextlib.contextmanager
+def _in_memory(blocks: Sequence[bytes]) -> Iterator[str]:
+    """A file that has no name and, where the system can, is in no file system: rows are nobody else's business."""
+    if hasattr(os, "memfd_create"):
+        file = os.fdopen(os.memfd_create("rows"), "w+b")
+    else:
+        file = tempfile.TemporaryFile("w+b")  # noqa: SIM115 (closed below, as the other one is)
+    with file:
+        file.writelines(blocks)
+        file.flush()
+        file.seek(0)
+        yield f"/dev/fd/{file.fileno()}"
+
+
+def _lines(rows: Iterable[Sequence[Any]], columns: Sequence[Mapped | None]) -> Iterator[bytes]:
+    """Blocks of lines: tabs between fields, `\\N` for NULL, the rest escaped as LOAD DATA reads it by default."""
+    renderers = [_renderer(column) for column in columns]
+    block: list[str] = []
+    for row in rows:
+        block.append("\t".join([render(value) for render, value in zip(renderers, row, strict=True)]))
+        if len(block) >= 500:
+            yield ("\n".join(block) + "\n").encode()
+            block = []
+    if block:
+        yield ("\n".join(block) + "\n").encode()
+
+
+def _renderer(column: Mapped | None) -> Callable[[Any], str]:
+    kind = column.destination_type.kind if column else Kind.INTEGER
+    if kind in (Kind.BYTES, Kind.OTHER):
+        return _hex
+    if kind in (Kind.TEXT, Kind.JSON):
+        return _text
+    return _plain
+
+
+def _hex(value: Any) -> str:
+    return "\\N" if value is None else (value.encode() if isinstance(value, str) else bytes(value)).hex()
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "\\N"
+    text = value if isinstance(value, str) else _plain(value)
+    return text.translate(_ESCAPES) if _SPECIAL.search(text) else text
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "\\N"
+    if value is True:
+        return "1"
+    if value is False:
+        return "0"
+    return str(value)
+
+
+def _insert_values(
+    session: Session, table: str, names: Sequence[str], columns: Sequence[Mapped | None], rows: Iterable[Sequence[Any]]
+) -> int:
+    """Multi-row INSERT, where LOAD DATA is not allowed: each statement far below max_allowed_packet."""
+    head = f"insert into {table} ({', '.join(names)}) values "
+    done, block, size = 0, [], 0
+    for row in rows:
+        values = ", ".join(
+            str(value) if column is None else literal(value, column) for value, column in zip(row, columns, strict=True)
+        )
+        block.append(f"({values})")
+        size += len(values)
+        if size > _INSERT_BYTES:
+            done += session.direct(head + ", ".join(block))
+            block, size = [], 0
+    return done + (session.direct(head + ", ".join(block)) if block else 0)
+
+
+# -- applying ----------------------------------------------------------------------------------------------------------
+
+
+def upsert(session: Session, target: Target, staged: Staged) -> int:
+    """Change the rows that differ, then insert those that are absent, both in the order of the key."""
+    if not staged.rows:
+        return 0
+    mirror = target.mirror
+    data = list(zip(target.columns, mirror.columns, strict=True))[len(target.keys) :]
+    # A key that the destination holds equal may be written differently: 'a' has become 'A'.
+    data += [(n, c) for n, c in zip(target.keys, mirror.key, strict=True) if types.collation(c.destination_native)]
+    changed = 0
+    if data:
+        sets = ", ".join(f"d.{name} = s.{name}" for name, _ in data)
+        differ = " or ".join(types.differs(f"d.{name}", f"s.{name}", column.destination_type) for name, column in data)
+        changed = session.direct(
+            f"update {staged.source} straight_join {target.table} as d on {target.matches} "
+            f"set {sets} where s.present = 1 and ({differ})"
+        )
+    columns = ", ".join(target.columns)
+    picked = ", ".join(f"s.{name}" for name in target.columns)
+    order = ", ".join(f"s.{name}" for name in target.keys)
+    # Between the two statements another writer of the table may have inserted the row: then this one is the later.
+    late = ""
+    if not mirror.other_uniques:
+        late = " on duplicate key update " + ", ".join(
+            f"{name} = values({name})" for name in (target.columns[len(target.keys) :] or target.keys)
+        )
+    inserted = session.direct(
+        f"insert into {target.table} ({columns}) select {picked} from {staged.source} "
+        f"left join {target.table} as d on {target.matches} "
+        f"where s.present = 1 and d.{target.keys[0]} is null order by {order}{late}"
+    )
+    return changed + inserted
+
+
+def delete(session: Session, target: Target, staged: Staged, *, absent_only: bool) -> int:
+    """Delete by key. Keys that the destination holds equal are one: none goes of which one spelling is present."""
+    if not staged.rows:
+        return 0
+    keys = ", ".join(f"s.{key}" for key in target.keys)
+    grouped = f"(select {keys}, max(s.present) as present from {staged.source} group by {keys}) as s"
+    only = " where s.present = 0" if absent_only else ""
+    return session.direct(f"delete d from {grouped} straight_join {target.table} as d on {target.matches}{only}")

@@ -1,0 +1,279 @@
+"""The MySQL family: what every engine has to answer. MariaDB is what differs; it alone is supported today."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import pymysql.cursors
+import sqlalchemy as sa
+from sqlalchemy.dialects.mysql import pymysql as sa_pymysql
+
+from pantograph import errors
+from pantograph.dialects import base
+from pantograph.dialects.base import verbatim
+from pantograph.dialects.mysql import bulk, capture, connections, inspection, types, windows
+from pantograph.model import names
+from pantograph.model.changes import Capture
+from pantograph.model.mirrors import Mirror
+from pantograph.model.tables import Column, TableShape
+from pantograph.model.types import Kind, LogicalType
+
+
+class MySQL(base.Dialect):
+    """What MySQL and MariaDB have in common."""
+
+    name = "mysql"
+    driver = "PyMySQL"
+    features = base.Features(
+        name_limit=64,
+        transactional_ddl=False,
+        consistent_snapshots=True,
+        captures_truncate=False,
+        cascades_fire_triggers=False,
+        catalog_in_snapshot=False,
+        deferrable_constraints=False,
+        savepoints=True,
+        single_writer=False,
+        # CREATE TRIGGER waits for every transaction that has used the table.
+        late_triggers=False,
+        ddl_lock_wait=1.0,
+        schemas=False,
+    )
+    meta_integer = "signed"
+    statement_limit: ClassVar[str] = "max_execution_time = {seconds} * 1000"
+    is_mariadb: ClassVar[bool] = False
+
+    # -- connections -------------------------------------------------------------------------------------------------
+
+    def sa_dialect(self) -> sa.engine.Dialect:
+        return sa_pymysql.MySQLDialect_pymysql(paramstyle="format")
+
+    def connect(self, role: base.Role, timeout: float) -> Any:
+        return connections.connect(self.address, role, timeout, self.statement_limit)
+
+    def translate(self, error: BaseException) -> errors.DatabaseError | None:
+        return connections.translate(error)
+
+    def server(self, session: base.Session) -> base.Server:
+        return inspection.server(session, self.address.database)
+
+    def check(self, session: base.Session, role: base.Role) -> None:
+        inspection.check(session, role, self.name)
+
+    begin_write = ("start transaction",)
+
+    def streaming_cursor(self, raw: Any) -> Any:
+        return raw.cursor(pymysql.cursors.SSCursor)
+
+    # -- names -------------------------------------------------------------------------------------------------------
+
+    def quote(self, name: str) -> str:
+        return "`" + name.replace("`", "``") + "`"
+
+    @property
+    def home_name(self) -> str:
+        """The database of our own: beside the application's, so that we need no right to make tables in that one."""
+        name = f"{self.address.capture_schema}_{self.address.database}"
+        if len(name) <= self.features.name_limit:
+            return name
+        return names.ours(self.address.capture_schema, self.address.database, name, self.features.name_limit)
+
+    def ours(self, name: str) -> str:
+        return f"{self.quote(self.home_name)}.{self.quote(name)}"
+
+    # -- inspection --------------------------------------------------------------------------------------------------
+
+    def shape(self, session: base.Session, schema: str, table: str) -> TableShape | None:
+        return inspection.shape(session, schema, self.address.database, table, mariadb=self.is_mariadb)
+
+    def tables(self, session: base.Session, schema: str) -> list[str]:
+        return inspection.tables(session, schema or self.address.database)
+
+    def fingerprints(self, session: base.Session, tables: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        return inspection.fingerprints(session, tables, self.address.database)
+
+    def estimated_rows(self, session: base.Session, schema: str, table: str) -> int:
+        return inspection.estimated_rows(session, schema or self.address.database, table)
+
+    def in_the_way(self, session: base.Session, schema: str, table: str) -> str:
+        return inspection.in_the_way(session, schema or self.address.database, table)
+
+    # -- types -------------------------------------------------------------------------------------------------------
+
+    def native(self, type_: LogicalType, *, key: bool = False) -> str:
+        return types.native(type_, key=key)
+
+    def decode(self, type_: LogicalType) -> base.Converter | None:
+        return _decoder(type_)
+
+    def canonical(self, expression: str, type_: LogicalType, precision: LogicalType) -> str:
+        return types.canonical(expression, type_, precision)
+
+    def hashed(self, texts: Sequence[str]) -> str:
+        return types.hashed(texts)
+
+    # -- the source --------------------------------------------------------------------------------------------------
+
+    def meta_table(self, table: base.MetaTable) -> str:
+        native = {
+            "text": "longtext",
+            "name": f"varchar(191) character set utf8mb4 collate {types.EXACT}",
+            "bigint": "bigint",
+            "real": "double",
+        }
+        columns = ", ".join(
+            f"{self.quote(name)} {native[type_]}{' not null' if name in table.key else ''}"
+            for name, type_ in table.columns
+        )
+        key = ", ".join(self.quote(name) for name in table.key)
+        return f"create table if not exists {self.ours(table.name)} ({columns}, primary key ({key})) engine = InnoDB"
+
+    def home(self) -> list[str]:
+        return capture.home(self.home_name, self.quote)
+
+    def leave_home(self) -> list[str]:
+        # One statement, so that nothing comes to be between the look and the drop; a destination's tables stay.
+        others = (
+            f"select 1 from information_schema.tables where table_schema = {connections.text(self.home_name)} "
+            f"and table_name not in ('{capture.LEASE}', '{capture.TROUBLE}')"
+        )
+        drop = f"drop database if exists {self.quote(self.home_name)}"
+        return [f"begin not atomic if not exists ({others}) then {drop}; end if; end"]
+
+    def _rendering(self, capture_: Capture) -> capture.Rendering:
+        return capture.Rendering(capture_, self.home_name, self.address.database, self.quote)
+
+    def install(self, capture: Capture, shape: TableShape) -> list[base.Statement]:
+        return self._rendering(capture).create(shape)
+
+    def uninstall(self, capture: Capture) -> list[base.Statement]:
+        return self._rendering(capture).remove()
+
+    def capture_state(self, session: base.Session, capture: Capture, shape: TableShape | None) -> base.CaptureState:
+        return self._rendering(capture).state(session, shape)
+
+    def blind_spots(self, shape: TableShape) -> tuple[str, ...]:
+        return capture.blind_spots(shape)
+
+    def now(self) -> str:
+        return "cast(unix_timestamp(sysdate(6)) as double)"
+
+    def lease_renewed(self, session: base.Session, seconds: int) -> None:
+        # SETVAL takes a number and no expression.
+        ((now,),) = session.rows("select unix_timestamp()")
+        session.run(f"select setval({self.ours(capture.LEASE)}, {int(now) + seconds - 1})")
+
+    def reader(self, captures: Sequence[Capture]) -> windows.Reader:
+        return windows.Reader(self, captures)
+
+    # -- reading rows ------------------------------------------------------------------------------------------------
+
+    def changes(self, mirror: Mirror, keys: str, *, upto: bool = False) -> str:
+        """As in `base`; a text key is looked up by the table's own collation, which its index serves, and compared to
+        the byte besides, so that an old key 'a' does not find the row that is called 'A' now."""
+        count = len(mirror.capture.key)
+        joined = []
+        for i, column in enumerate(mirror.key):
+            joined.append(f"r.j{i} = {types.typed(f'e.k{i}', column.source_native)}")
+            if types.collation(column.source_native):
+                joined.append(f"{types.exact(f'r.j{i}')} = {types.exact(f'e.k{i}')}")
+        picked = [f"coalesce(r.j{i}, {self.event_key(mirror, i)}) as c{i}" for i in range(count)]
+        picked += [f"r.c{i} as c{i}" for i in range(count, len(mirror.columns))]
+        return (
+            f"select case when r.p is null then 0 else 1 end as present, {', '.join(picked)} "
+            f"from ({keys}) e left join ({self.rows_of(mirror, upto=upto)}) r on {' and '.join(joined)}"
+        )
+
+    def event_key(self, mirror: Mirror, index: int) -> str:
+        return types.typed(f"e.k{index}", mirror.key[index].source_native)
+
+    def selected(self, mirror: Mirror, index: int) -> str:
+        column = mirror.columns[index]
+        expression = verbatim(column.expression)
+        base_name = types.base_name(column.source_native)
+        if base_name == "bit":
+            return f"{expression} + 0"
+        if base_name == "float":
+            # A float prints six digits; as a double it prints all that it is.
+            return f"cast({expression} as double)"
+        return expression
+
+    def typed(self, expression: str, native: str) -> str:
+        return types.typed(expression, native)
+
+    def beyond(self, names: Sequence[str], values: Sequence[str]) -> str:
+        # A comparison of rows is not served by an index here; its expansion is.
+        return _lexicographic(names, values, ">", ">")
+
+    def not_beyond(self, names: Sequence[str], values: Sequence[str]) -> str:
+        return _lexicographic(names, values, "<", "<=")
+
+    # -- the destination ---------------------------------------------------------------------------------------------
+
+    def create_table(
+        self, schema: str, name: str, columns: Sequence[Column], key: Sequence[str]
+    ) -> list[base.Statement]:
+        listed = [
+            f"{self.quote(c.name)} {c.native}{'' if c.nullable and c.name not in key else ' not null'}" for c in columns
+        ]
+        listed.append(f"primary key ({', '.join(self.quote(k) for k in key)})")
+        return [
+            base.Statement(
+                f"create table {self.table(schema, name)} ({', '.join(listed)}) engine = InnoDB "
+                "character set utf8mb4 collate utf8mb4_bin"
+            )
+        ]
+
+    def add_column(self, schema: str, name: str, column: Column) -> base.Statement:
+        return base.Statement(
+            f"alter table {self.table(schema, name)} add column {self.quote(column.name)} {column.native} null",
+            f"{schema}.{name}" if schema else name,
+        )
+
+    def stage(self, session: base.Session, mirror: Mirror, batches: base.Batches) -> base.Staged:
+        return bulk.stage(session, bulk.Target(mirror, self), batches)
+
+    def unstage(self, session: base.Session, mirror: Mirror, staged: base.Staged) -> None:
+        bulk.unstage(session, bulk.Target(mirror, self), staged)
+
+    def insert(self, session: base.Session, mirror: Mirror, batches: base.Batches) -> int:
+        return bulk.insert(session, bulk.Target(mirror, self), batches)
+
+    def upsert(self, session: base.Session, mirror: Mirror, staged: base.Staged) -> int:
+        return bulk.upsert(session, bulk.Target(mirror, self), staged)
+
+    def delete(self, session: base.Session, mirror: Mirror, staged: base.Staged, *, absent_only: bool = True) -> int:
+        return bulk.delete(session, bulk.Target(mirror, self), staged, absent_only=absent_only)
+
+
+class MariaDB(MySQL):
+    """MariaDB 10.5 and later."""
+
+    name = "mariadb"
+    statement_limit = "max_statement_time = {seconds}"
+    is_mariadb = True
+
+
+def _truth(value: Any) -> Any:
+    return value == 1 if value in (0, 1) else value
+
+
+def _decoder(type_: LogicalType) -> base.Converter | None:
+    if type_.kind is Kind.BOOLEAN:
+        # A tinyint(1) may hold more than 0 and 1: what is neither stays a number, for the destination to judge.
+        return _truth
+    return None
+
+
+def _lexicographic(names: Sequence[str], values: Sequence[str], strict: str, last: str) -> str:
+    parts = []
+    for i in range(len(names)):
+        equal = [f"{names[j]} = {values[j]}" for j in range(i)]
+        operator = last if i == len(names) - 1 else strict
+        parts.append(" and ".join([*equal, f"{names[i]} {operator} {values[i]}"]))
+    if len(parts) == 1:
+        return parts[0]
+    # The first column alone is said apart, so that the index serves it whatever the optimizer makes of the rest.
+    bound = f"{names[0]} {'>=' if strict == '>' else '<='} {values[0]}"
+    return f"({bound} and ({' or '.join(f'({part})' for part in parts)}))"

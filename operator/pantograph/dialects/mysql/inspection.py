@@ -1,0 +1,282 @@
+"""What is at the other end: the server, its tables, who is in the way. Reads `information_schema` alone.
+
+`information_schema` opens only the tables that an equality names, so every query here says schema and table with `=`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from pantograph import errors
+from pantograph.dialects.base import Role, Server, Session
+from pantograph.dialects.mysql import types
+from pantograph.model.tables import Column, Reference, TableShape
+
+OLDEST = {"mariadb": (10, 5), "mysql": (8, 0)}
+
+
+def server(session: Session, database: str) -> Server:
+    """Identity of a server and its database.
+
+    `place` must be the same for every address: the server's own name and port, its data folder and its id tell two
+    servers apart even behind one host name. `life` is its start, to the second.
+    """
+    version, *where = session.row("select version(), @@hostname, @@port, @@datadir, @@server_id")
+    (uptime,) = session.row(
+        "select variable_value from information_schema.global_status where variable_name = 'UPTIME'"
+    )
+    (now,) = session.row("select unix_timestamp()")
+    (uuid,) = session.row("select @@server_uuid") if "mariadb" not in str(version).lower() else ("",)
+    place = hashlib.sha256("\0".join(map(str, [*where, uuid, database])).encode()).hexdigest()[:20]
+    # The clock and the uptime are two readings: a second may lie between them.
+    return Server(str(version), place, f"started {round((int(now) - int(uptime)) / 5) * 5}")
+
+
+def check(session: Session, role: Role, engine: str) -> None:
+    """Raise `Refused`, by name, for what cannot be a source or a destination."""
+    (version,) = session.row("select version()")
+    numbers = tuple(int(part) for part in str(version).split("-")[0].split(".")[:2])
+    is_mariadb = "mariadb" in str(version).lower()
+    if is_mariadb != (engine == "mariadb"):
+        raise errors.Refused(f"the server says {version}: not {engine}", reason="WrongDialect")
+    if numbers < OLDEST[engine]:
+        oldest = ".".join(map(str, OLDEST[engine]))
+        raise errors.Refused(f"{engine} {version} is older than {oldest}, the oldest supported one", reason="TooOld")
+    if role is Role.ADMIN:
+        return
+    found = {
+        str(name).lower(): str(value)
+        for name, value in session.rows(
+            "show global variables where variable_name in ('read_only', 'super_read_only', 'wsrep_on', "
+            "'auto_increment_increment', 'group_replication_group_name')"
+        )
+    }
+    on = {"on", "1", "true"}
+    if found.get("read_only", "").lower() in on or found.get("super_read_only", "").lower() in on:
+        raise errors.Refused("the server is read_only", reason="ReadOnly")
+    if role is Role.WRITER:
+        return
+    if found.get("wsrep_on", "").lower() in on:
+        raise errors.Refused("a Galera cluster (wsrep_on) is not supported as a source", reason="Galera")
+    if found.get("group_replication_group_name"):
+        raise errors.Refused("group replication is not supported as a source", reason="GroupReplication")
+    if int(found.get("auto_increment_increment", "1")) != 1:
+        raise errors.Refused(
+            "auto_increment_increment above 1 is not supported as a source: ids that nobody hands out look like ids "
+            "of open transactions",
+            reason="IdIncrement",
+        )
+    if _is_replica(session):
+        raise errors.Refused(
+            "the server is a replica: triggers may not fire for what it replays; use its primary as the source",
+            reason="Replica",
+        )
+
+
+def _is_replica(session: Session) -> bool:
+    # Replication's own threads are shown to everybody in the counters, whatever the privileges.
+    rows = session.rows(
+        "show global status where variable_name in ('Slave_running', 'Slaves_running') and value not in ('OFF', '0')"
+    )
+    return bool(rows)
+
+
+_COLUMNS = """
+select c.column_name, c.column_type, c.data_type, c.is_nullable, c.extra, c.character_set_name, c.collation_name,
+       ifnull(if(c.character_set_name is null, c.character_octet_length, c.character_maximum_length), 0),
+       {json}
+from information_schema.columns c
+where c.table_schema = :schema and c.table_name = :table order by c.ordinal_position
+"""
+_JSON = """exists (select 1 from information_schema.check_constraints k
+       where k.constraint_schema = :schema and k.table_name = :table
+       and k.check_clause = concat('json_valid(`', replace(c.column_name, '`', '``'), '`)'))"""
+
+
+def shape(session: Session, schema: str, database: str, table: str, *, mariadb: bool = True) -> TableShape | None:
+    """A table as it is. schema: as the user gave it, "" where that is the address's own database."""
+    here = {"schema": schema or database, "table": table}
+    # A name is compared without regard to case here, but the server opens the table of exactly this name.
+    found = session.row(
+        "select engine, create_time, create_options, table_type from information_schema.tables "
+        "where table_schema = :schema and table_name = :table and binary table_name = binary :table",
+        **here,
+    )
+    if found is None or found[3] not in ("BASE TABLE", "SYSTEM VERSIONED"):
+        return None
+    engine, created, options, _ = found
+    sql = _COLUMNS.format(json=_JSON if mariadb else "c.data_type = 'json'")
+    columns = tuple(_column(row) for row in session.rows(sql, **here))
+    indexes: dict[str, list[str]] = {}
+    for index, column in session.rows(
+        "select index_name, if(sub_part is null, column_name, null) from information_schema.statistics "
+        "where table_schema = :schema and table_name = :table and non_unique = 0 order by index_name, seq_in_index",
+        **here,
+    ):
+        indexes.setdefault(index, []).append(column)
+    # A unique index over a prefix, or over an expression, forbids more than its columns say; it is kept by its name.
+    uniques = tuple((name, tuple(c for c in cols if c)) for name, cols in indexes.items() if name != "PRIMARY")
+    triggers = session.rows(
+        "select trigger_name from information_schema.triggers "
+        "where event_object_schema = :schema and event_object_table = :table order by trigger_name",
+        **here,
+    )
+    return TableShape(
+        schema=schema,
+        name=table,
+        columns=columns,
+        key=tuple(c for c in indexes.get("PRIMARY", []) if c),
+        uniques=uniques,
+        references=_references(session, here, "table", database if not schema else ""),
+        referenced_by=_references(session, here, "referenced_table", database if not schema else ""),
+        identity=f"{engine}:{identity(session, here['schema'], table) or created}",
+        partitioned="partitioned" in str(options or ""),
+        triggers=tuple(row[0] for row in triggers),
+    )
+
+
+def identity(session: Session, schema: str, table: str) -> str:
+    """InnoDB's number of the table, which TRUNCATE, a rebuild and a swap change; "" without the PROCESS privilege.
+
+    The creation time, which stands in for it, stays what it was over a TRUNCATE.
+    """
+    try:
+        row = session.row(
+            "select table_id from information_schema.innodb_sys_tables "
+            "where name = concat(convert(:schema using filename), '/', convert(:table using filename))",
+            schema=schema, table=table,
+        )  # fmt: skip
+    except errors.DatabaseError:
+        return ""
+    return str(row[0]) if row else ""
+
+
+def _column(row: Sequence[Any]) -> Column:
+    name, column_type, _, nullable, extra, charset, collation, length, json = row
+    native = str(column_type)
+    if charset:
+        native += f" character set {charset} collate {collation}"
+    extra = str(extra or "").lower()
+    return Column(
+        name=str(name),
+        type=types.logical(native, int(length), json=bool(int(json))),
+        native=native,
+        nullable=nullable == "YES",
+        generated="generated" in extra and "default_generated" not in extra,
+        identity="auto_increment" in extra,
+        collation=str(collation or ""),
+    )
+
+
+def _references(session: Session, here: dict[str, str], side: str, own: str) -> tuple[Reference, ...]:
+    rows = session.rows(
+        "select k.constraint_schema, k.constraint_name, k.table_schema, k.table_name, k.column_name, "
+        "k.referenced_table_schema, k.referenced_table_name, k.referenced_column_name, r.delete_rule, r.update_rule "
+        "from information_schema.key_column_usage k join information_schema.referential_constraints r "
+        "on r.constraint_schema = k.constraint_schema and r.constraint_name = k.constraint_name "
+        f"and r.table_name = k.table_name where k.{side}_schema = :schema and k.{side}_name = :table "
+        "and k.referenced_table_name is not null order by k.constraint_schema, k.constraint_name, k.ordinal_position",
+        **here,
+    )
+    grouped: dict[tuple[str, str, str], list[Any]] = {}
+    for row in rows:
+        grouped.setdefault((row[0], row[1], row[3]), []).append(row)
+    found = []
+    for (_, name, _), parts in grouped.items():
+        first = parts[0]
+        found.append(
+            Reference(
+                name=name,
+                table=("" if first[2] == own else first[2], first[3]),
+                columns=tuple(part[4] for part in parts),
+                parent=("" if first[5] == own else first[5], first[6]),
+                parent_columns=tuple(part[7] for part in parts),
+                on_delete=first[8],
+                on_update=first[9],
+            )
+        )
+    return tuple(found)
+
+
+def tables(session: Session, schema: str) -> list[str]:
+    """The ordinary tables of a database, sorted."""
+    rows = session.rows(
+        "select table_name from information_schema.tables "
+        "where table_schema = :schema and table_type in ('BASE TABLE', 'SYSTEM VERSIONED') order by table_name",
+        schema=schema,
+    )
+    return sorted(row[0] for row in rows)
+
+
+def fingerprints(session: Session, tables: Sequence[tuple[str, str]], database: str) -> dict[tuple[str, str], str]:
+    """Columns and creation time (every ALTER renews it) of the tables that exist."""
+    if not tables:
+        return {}
+    parts, params = [], {}
+    for i, (schema, table) in enumerate(tables):
+        params[f"s{i}"], params[f"t{i}"] = schema or database, table
+        parts.append(
+            f"select {i}, (select create_time from information_schema.tables "
+            f"where table_schema = :s{i} and table_name = :t{i}), "
+            "group_concat(concat_ws(' ', column_name, column_type, collation_name, is_nullable, extra) "
+            f"order by ordinal_position separator '\\n') from information_schema.columns "
+            f"where table_schema = :s{i} and table_name = :t{i}"
+        )
+    return {
+        tables[int(i)]: hashlib.sha256(f"{created}\n{columns}".encode()).hexdigest()[:20]
+        for i, created, columns in session.rows(" union all ".join(parts), **params)
+        if columns is not None
+    }
+
+
+def estimated_rows(session: Session, schema: str, table: str) -> int:
+    """InnoDB's own estimate."""
+    row = session.row(
+        "select table_rows from information_schema.tables where table_schema = :schema and table_name = :table",
+        schema=schema, table=table,
+    )  # fmt: skip
+    return int(row[0] or 0) if row else 0
+
+
+def in_the_way(session: Session, schema: str, table: str) -> str:
+    """Who holds a transaction open long enough, or waits for the table, so that DDL would queue behind it.
+
+    The server tells nobody but itself which metadata locks are held (unless its plugin is loaded), so every open
+    transaction that is not idle for a moment only counts. Without PROCESS only sessions of our own account are seen.
+    """
+    waiting = session.row(
+        "select id, user, time from information_schema.processlist where id <> connection_id() "
+        "and state = 'Waiting for table metadata lock' and locate(:table, info) > 0 order by time desc limit 1",
+        table=table,
+    )
+    if waiting:
+        return f"session {waiting[0]} of {waiting[1]}, which waits for a lock on the table for {waiting[2]} s"
+    held = _lock_holder(session, schema, table)
+    if held is not None:
+        return held
+    try:
+        row = session.row(
+            "select t.trx_mysql_thread_id, p.user, timestampdiff(second, t.trx_started, now()) "
+            "from information_schema.innodb_trx t left join information_schema.processlist p "
+            "on p.id = t.trx_mysql_thread_id where t.trx_mysql_thread_id <> connection_id() "
+            "and t.trx_started < now() - interval 1 second order by t.trx_started limit 1"
+        )
+    except errors.Refused:
+        return ""
+    return f"session {row[0]} of {row[1] or '?'}, in a transaction for {row[2]} s" if row else ""
+
+
+def _lock_holder(session: Session, schema: str, table: str) -> str | None:
+    """From the metadata_lock_info plugin: a holder, "" when there is none, None when the plugin is not there."""
+    try:
+        row = session.row(
+            "select m.thread_id, p.user, p.time from information_schema.metadata_lock_info m "
+            "left join information_schema.processlist p on p.id = m.thread_id "
+            "where m.table_schema = :schema and m.table_name = :table and m.thread_id <> connection_id() limit 1",
+            schema=schema, table=table,
+        )  # fmt: skip
+    except errors.DatabaseError:
+        return None
+    return f"session {row[0]} of {row[1] or '?'}, which uses the table, last active {row[2]} s ago" if row else ""

@@ -1,0 +1,129 @@
+"""Positions of the MySQL family as values: per capture the highest id seen, and the ranges below it still open.
+
+No connection here; `windows` reads, this decides.
+"""
+
+from __future__ import annotations
+
+import bisect
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pantograph.model.changes import Position
+
+Range = tuple[int, int]
+"""Both ends belong to it."""
+
+MOST_RANGES = 10_000
+MOST_BYTES = 200 * 1024
+"""Well below the 256 KiB of a position: the captures' ids and brackets are on top."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How far one capture has been read: every id up to `high` but those in `open`."""
+
+    high: int = 0
+    open: tuple[Range, ...] = ()
+
+    @property
+    def floor(self) -> int:
+        """Everything up to here has been read."""
+        return min(self.high, self.open[0][0] - 1) if self.open else self.high
+
+
+def parse(position: Position) -> dict[str, Seen]:
+    """Capture ids and how far each has been read; empty for ""."""
+    if not position:
+        return {}
+    return {
+        capture: Seen(high, tuple((low, high) for low, high in ranges))
+        for capture, (high, ranges) in json.loads(position).items()
+    }
+
+
+def render(seen: Mapping[str, Seen]) -> Position:
+    """A position that is within its bounds: what does not fit stops below its oldest open id."""
+    seen = {capture: each if len(each.open) <= MOST_RANGES else _stopped(each) for capture, each in seen.items()}
+    while True:
+        if sum(len(each.open) for each in seen.values()) <= MOST_RANGES:
+            text = json.dumps(
+                {c: [s.high, [list(r) for r in s.open]] for c, s in sorted(seen.items())}, separators=(",", ":")
+            )
+            if len(text) <= MOST_BYTES or not any(each.open for each in seen.values()):
+                return Position(text)
+        worst = max(seen, key=lambda capture: len(seen[capture].open))
+        seen[worst] = _stopped(seen[worst])
+
+
+def _stopped(seen: Seen) -> Seen:
+    return Seen(seen.floor)
+
+
+def merged(ranges: Iterable[Range]) -> list[Range]:
+    """The same ids as few ranges, in order."""
+    found: list[Range] = []
+    for low, high in sorted(ranges):
+        if found and low <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(found[-1][1], high))
+        else:
+            found.append((low, high))
+    return found
+
+
+def without(ranges: Sequence[Range], taken: Sequence[Range]) -> list[Range]:
+    """The ids of `ranges` that are not in `taken`; both in order and without overlaps."""
+    left: list[Range] = []
+    ends = [high for _, high in taken]
+    for low, high in ranges:
+        i = bisect.bisect_left(ends, low)
+        while i < len(taken) and taken[i][0] <= high:
+            if taken[i][0] > low:
+                left.append((low, taken[i][0] - 1))
+            low = taken[i][1] + 1
+            i += 1
+        if low <= high:
+            left.append((low, high))
+    return left
+
+
+def common(ranges: Sequence[Range], others: Sequence[Range]) -> list[Range]:
+    """The ids that are in both."""
+    return without(ranges, without(ranges, others))
+
+
+def count(ranges: Iterable[Range]) -> int:
+    """How many ids."""
+    return sum(high - low + 1 for low, high in ranges)
+
+
+def between(since: Seen, until: Seen) -> list[Range]:
+    """The ids that `until` has read and `since` has not."""
+    fresh = [(since.high + 1, until.high)] if until.high > since.high else []
+    reopened = [r for r in since.open if r[0] <= until.high]
+    return without(merged([*((low, min(high, until.high)) for low, high in reopened), *fresh]), list(until.open))
+
+
+def fewer(ranges: Sequence[Range], most: int) -> list[Range]:
+    """At most that many ranges that hold all ids of `ranges`, and as few others as can be: the least gaps close."""
+    if len(ranges) <= most:
+        return list(ranges)
+    gaps = sorted(range(1, len(ranges)), key=lambda i: ranges[i][0] - ranges[i - 1][1], reverse=True)
+    kept = set(gaps[: most - 1])
+    found = [ranges[0]]
+    for i in range(1, len(ranges)):
+        if i in kept:
+            found.append(ranges[i])
+        else:
+            found[-1] = (found[-1][0], ranges[i][1])
+    return found
+
+
+def all_read(floors: Sequence[Seen]) -> list[Range]:
+    """The ids that every one of `floors` has read, as ranges from the lowest."""
+    if not floors:
+        return []
+    top = min(each.high for each in floors)
+    still = merged(r for each in floors for r in each.open)
+    return without([(1, top)], still) if top else []

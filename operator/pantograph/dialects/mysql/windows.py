@@ -1,0 +1,525 @@
+"""Windows: ids are handed out before their transaction commits, so a position is the highest id and what is open below.
+
+A look at the source, in this order:
+
+1. The snapshot begins, and is asked which ids it shows.
+2. Then a connection of the reader's own asks READ UNCOMMITTED which ids are there, committed or not.
+
+An id below the highest that the snapshot does not show is *open*, and what the second question says of it decides how
+it ends:
+
+* *held*: its row is there. It becomes visible in a later snapshot (committed), or is gone from a later look and not in
+  the snapshot after that look either (rolled back).
+* *missed*: nobody has seen a row. It was rolled back before we looked, or it is taken and its row is not in the index
+  yet, which lasts microseconds, or as long as the server does not run that writer. It is given up when every
+  transaction that was open when it was missed has ended (`Witness`) and a snapshot after that does not show it.
+
+A look costs what is new since the look before, not what waits to be read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pantograph import errors
+from pantograph.dialects import base
+from pantograph.dialects.mysql import positions
+from pantograph.dialects.mysql.positions import Range, Seen
+from pantograph.model.changes import Capture, Pending, Position, Window
+
+if TYPE_CHECKING:
+    from pantograph.dialects.mysql.dialect import MySQL
+
+READING_EVERY = 0.2
+"""Seconds between readings of INNODB_TRX: its cache is not renewed when it was read less than 0.1 s ago."""
+
+POLL_BROKEN = 2.0
+"""Seconds without a look after which polling has not been unbroken."""
+
+SMALL = 2_000
+"""Up to so many open ids of a group each is asked for; of a larger one, one that stands for all."""
+
+LOOK_AGAIN = 1.0
+"""Seconds after which open ids are looked for although no commit was noticed: a rollback shows in no counter."""
+
+_MOST_IN_SQL = 400
+
+
+@dataclass
+class Group:
+    """Held ids that one connection had open at one look: of one transaction, so that they end together.
+
+    Where a connection began another transaction between the snapshot and the look, its lowest ids are of the older
+    one, which ends first: the lowest id stands for a large group.
+    """
+
+    ranges: list[Range]
+    absent: list[Range] = field(default_factory=list)
+
+    @property
+    def sample(self) -> list[Range]:
+        first = self.ranges[0][0]
+        return self.ranges if positions.count(self.ranges) <= SMALL else [(first, first)]
+
+
+@dataclass
+class Missed:
+    """Ids that nobody has seen, missed at the same look.
+
+    suspects: transactions that were open at the first trusted reading after the miss and have not ended since; None
+    before that reading. acquitted: all have ended, or polling went on for long enough.
+    """
+
+    ranges: list[Range]
+    since: float
+    polled_since: float
+    suspects: set[str] | None = None
+    acquitted: bool = False
+
+
+@dataclass
+class Memory:
+    """What a reader knows of one capture: every id up to `high` was read, is in a group, or is missed."""
+
+    high: int = 0
+    groups: list[Group] = field(default_factory=list)
+    missed: list[Missed] = field(default_factory=list)
+
+    @property
+    def seen(self) -> Seen:
+        held = [r for group in self.groups for r in group.ranges]
+        return Seen(self.high, tuple(positions.merged([*held, *(r for each in self.missed for r in each.ranges)])))
+
+
+class Reader(base.WindowReader):
+    """Windows of one source for one stream."""
+
+    def __init__(
+        self, dialect: MySQL, captures: Sequence[Capture], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(dialect, captures)
+        self._home = dialect
+        self._clock = clock
+        self._memory: dict[str, Memory] = {}
+        self._tables = {capture.id: dialect.ours(capture.event_table) for capture in captures}
+        self._witness = Witness(dialect)
+        self._looked_at = float("-inf")
+        # What `token`, called by another thread, knows of the last window.
+        self._lock = threading.Lock()
+        self._published: dict[str, tuple[Range, ...]] = {}
+        self._generation = 0
+        self._pace = LOOK_AGAIN
+
+    # -- the cheap look ----------------------------------------------------------------------------------------------
+
+    def token(self, side: base.Session) -> str:
+        """How many rows the server was told to write since its start; and, while ids are open, what became of them.
+
+        Why equal tokens mean that nothing new was committed: an event that a window did not see is, at that window, in
+        one of two places. Either its id was open: then the token asks whether it is visible now. Or its row was not in
+        the index yet: then it is written after the token that was taken before the window, and the server counts a
+        write before it does it.
+        """
+        with self._lock:
+            open_, generation, pace = self._published, self._generation, self._pace
+        ((_, written),) = side.rows("show global status where variable_name = 'Handler_write'")
+        if not open_:
+            return f"{generation}/{written}"
+        # The side session is in autocommit and READ COMMITTED: each statement sees what is committed now.
+        parts = [
+            f"select '{capture}', count(*) from {self._tables[capture]} where {_within(ranges)}"
+            for capture, ranges in sorted(open_.items())
+        ]
+        visible = [f"{capture}={count}" for capture, count in side.rows(" union all ".join(parts)) if count]
+        return f"{generation}/{written}/{','.join(visible)}/{int(self._clock() / pace)}"
+
+    def unresolved(self) -> tuple[int, float]:
+        """How many ids are missed, neither seen nor given up, and for how many seconds the oldest of them has been."""
+        missed = [each for memory in list(self._memory.values()) for each in list(memory.missed)]
+        if not missed:
+            return 0, 0.0
+        return sum(positions.count(each.ranges) for each in missed), self._clock() - min(each.since for each in missed)
+
+    def close(self) -> None:
+        """Close the reader's own connection."""
+        self._witness.close()
+
+    def _publish(self) -> None:
+        open_: dict[str, tuple[Range, ...]] = {}
+        for capture, memory in self._memory.items():
+            wanted = [r for group in memory.groups for r in group.sample]
+            wanted += [r for each in memory.missed for r in each.ranges]
+            if wanted:
+                open_[capture] = tuple(positions.fewer(positions.merged(wanted), _MOST_IN_SQL))
+        waiting = any(memory.missed or any(g.absent for g in memory.groups) for memory in self._memory.values())
+        with self._lock:
+            self._pace = READING_EVERY if waiting else LOOK_AGAIN
+            if open_ != self._published:
+                self._published, self._generation = open_, self._generation + 1
+
+    # -- windows -----------------------------------------------------------------------------------------------------
+
+    def open(self, session: base.Session, floors: Sequence[Position]) -> Position:
+        self._recall(floors)
+        now = self._clock()
+        try:
+            self._acquit(session, now)
+            session.direct("start transaction with consistent snapshot, read only")
+            shown = self._above(session)
+            self._settle(session, now)
+            watch = self._witness.raw()
+            there = self._tops(watch)
+            for capture, memory in self._memory.items():
+                self._advance(session, watch, capture, memory, shown.get(capture), there.get(capture, 0), now)
+                self._watch_groups(watch, capture, memory)
+        except BaseException:
+            # A look that failed is not one: polling was broken here.
+            self._looked_at = float("-inf")
+            raise
+        self._looked_at = now
+        self._publish()
+        return positions.render({capture: memory.seen for capture, memory in self._memory.items()})
+
+    def _recall(self, floors: Sequence[Position]) -> None:
+        """The first time, begin at the lowest of the floors. What was open there is missed for us: who has begun anew
+        has seen nothing."""
+        parsed = [positions.parse(floor) for floor in floors]
+        now = self._clock()
+        for capture in self.captures:
+            if capture in self._memory:
+                continue
+            seens = [each.get(capture, Seen()) for each in parsed] or [Seen()]
+            high = min(each.high for each in seens)
+            still = positions.merged((low, min(top, high)) for each in seens for low, top in each.open if low <= high)
+            self._memory[capture] = Memory(high, [], [Missed(still, now, now)] if still else [])
+
+    def _above(self, session: base.Session) -> dict[str, tuple[int, int]]:
+        """How many ids above the known ones the snapshot shows, and the highest of them."""
+        parts = [
+            f"select '{capture}', count(*), max(id) from {self._tables[capture]} where id > {memory.high}"
+            for capture, memory in self._memory.items()
+        ]
+        found = session.rows(" union all ".join(parts)) if parts else []
+        return {capture: (count, top) for capture, count, top in found if count}
+
+    def _tops(self, watch: _Query) -> dict[str, int]:
+        """The highest id of each event table, committed or not."""
+        parts = [f"select '{capture}', max(id) from {table}" for capture, table in self._tables.items()]
+        return {capture: top for capture, top in (watch(" union all ".join(parts)) if parts else []) if top}
+
+    def _settle(self, session: base.Session, now: float) -> None:
+        """Take out of the open ids what this snapshot shows, then what was known to be over before it began."""
+        for capture, memory in self._memory.items():
+            shows = _Shows(session.rows, self._tables[capture])
+            for group in memory.groups:
+                if group.absent or shows.ranges(group.sample):
+                    left = positions.without(group.ranges, shows.ranges(group.ranges))
+                    group.ranges, group.absent = positions.without(left, group.absent), []
+            memory.groups = [group for group in memory.groups if group.ranges]
+            for each in memory.missed:
+                each.ranges = [] if each.acquitted else positions.without(each.ranges, shows.ranges(each.ranges))
+            memory.missed = [each for each in memory.missed if each.ranges]
+
+    def _advance(
+        self,
+        session: base.Session,
+        watch: _Query,
+        capture: str,
+        memory: Memory,
+        shown: tuple[int, int] | None,
+        there: int,
+        now: float,
+    ) -> None:
+        """Go on to the highest id that either look has seen; what the snapshot does not show below it is open."""
+        count, top = shown or (0, 0)
+        high = max(memory.high, top, there)
+        fresh: list[Range] = []
+        if high - memory.high > count:
+            fresh = [(memory.high + 1, high)]
+            if count:
+                fresh = positions.without(fresh, _Shows(session.rows, self._tables[capture]).islands(fresh))
+        wanted = positions.merged([*fresh, *(r for each in memory.missed for r in each.ranges)])
+        if wanted:
+            held = self._held(watch, capture, wanted)
+            memory.groups += [Group(ranges) for ranges in held]
+            seen = positions.merged(r for ranges in held for r in ranges)
+            for each in memory.missed:
+                each.ranges = positions.without(each.ranges, seen)
+            missed = positions.without(fresh, seen)
+            memory.missed = [each for each in memory.missed if each.ranges]
+            memory.missed += [Missed(missed, now, now)] if missed else []
+        memory.high = high
+
+    def _held(self, watch: _Query, capture: str, wanted: Sequence[Range]) -> list[list[Range]]:
+        """Which of the ids have a row, by the connection that wrote it."""
+        found: dict[int, list[Range]] = {}
+        for conn, low, high in watch(
+            "select conn, min(id), max(id) from (select id, conn, "
+            f"id - row_number() over (partition by conn order by id) as island from {self._tables[capture]} "
+            f"where {_within(wanted)}) t group by conn, island order by 2"
+        ):
+            found.setdefault(conn, []).append((low, high))
+        groups = [positions.common(ranges, wanted) for ranges in found.values()]
+        return [ranges for ranges in groups if ranges]
+
+    def _watch_groups(self, watch: _Query, capture: str, memory: Memory) -> None:
+        """Note which held ids have no row any more; the next snapshot, begun after this, decides."""
+        shows = _Shows(watch, self._tables[capture])
+        for group in memory.groups:
+            if positions.without(group.sample, shows.ranges(group.sample)):
+                group.absent = positions.without(group.ranges, shows.ranges(group.ranges))
+
+    # -- giving up ---------------------------------------------------------------------------------------------------
+
+    def _acquit(self, session: base.Session, now: float) -> None:
+        """Before the snapshot: of which missed ids is it known by now that no open transaction can have them?"""
+        missed = [each for memory in self._memory.values() for each in memory.missed]
+        if now - self._looked_at > POLL_BROKEN:
+            for each in missed:
+                each.polled_since = now
+        if not missed:
+            return
+        if self._witness.may_read:
+            running = self._witness.reading(now)
+            if running is None:
+                return
+            for each in missed:
+                each.suspects = running if each.suspects is None else each.suspects & running
+                each.acquitted = not each.suspects
+        if not self._witness.may_read:
+            limit = 2 * self._witness.lock_wait_timeout(session)
+            for each in missed:
+                each.acquitted = now - each.polled_since > limit
+
+    # -- reading a window --------------------------------------------------------------------------------------------
+
+    def pending(
+        self, session: base.Session, since: Mapping[str, Position], until: Position, limit: int
+    ) -> dict[str, tuple[Pending, float]]:
+        upto = positions.parse(until)
+        froms: dict[Position, dict[str, Seen]] = {position: positions.parse(position) for position in since.values()}
+        parts = []
+        for capture, position in since.items():
+            ranges = positions.between(froms[position].get(capture, Seen()), upto.get(capture, Seen()))
+            if ranges:
+                parts.append(
+                    f"select '{capture}', count(*), timestampdiff(microsecond, min(at), utc_timestamp(6)) from "
+                    f"(select at from {self._tables[capture]} where {_within(ranges)} order by id limit {limit + 1}) t"
+                )
+        found = session.rows(" union all ".join(parts)) if parts else []
+        return {
+            capture: (Pending(min(count, limit), count > limit), max(0.0, (age or 0) / 1e6))
+            for capture, count, age in found
+            if count
+        }
+
+    def keys(
+        self, capture: Capture, window: Window, *, after: int | None = None, limit: int | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        columns = ", ".join(f"k{i}" for i in range(len(capture.key)))
+        condition = _within(self._ranges(capture, window))
+        table = self._tables[capture.id]
+        if limit is None:
+            return f"select distinct {columns} from {table} where {condition}", {}
+        return (
+            f"select distinct {columns} from (select {columns} from {table} where {condition} and id > :after "
+            "order by id limit :page) p",
+            {"after": after or 0, "page": limit},
+        )
+
+    def page_end(self, session: base.Session, capture: Capture, window: Window, after: int, limit: int) -> int | None:
+        row = session.row(
+            f"select max(id) from (select id from {self._tables[capture.id]} "
+            f"where {_within(self._ranges(capture, window))} and id > :after order by id limit :page) p",
+            after=after, page=limit,
+        )  # fmt: skip
+        return None if row is None or row[0] is None else int(row[0])
+
+    def _ranges(self, capture: Capture, window: Window) -> list[Range]:
+        since = positions.parse(window.since).get(capture.id, Seen())
+        return positions.between(since, positions.parse(window.until).get(capture.id, Seen()))
+
+    # -- retention ---------------------------------------------------------------------------------------------------
+
+    def covers(self, position: Position, mark: str, capture: Capture) -> bool:
+        if not mark:
+            return True
+        seen = positions.parse(position).get(capture.id, Seen())
+        return seen.high >= int(mark) and not (seen.open and seen.open[0][0] <= int(mark))
+
+    def issued(self, session: base.Session, position: Position) -> bool:
+        wanted = {c: seen.high for c, seen in positions.parse(position).items() if c in self.captures and seen.high}
+        if not wanted:
+            return True
+        parts, params = [], {"home": self._home.home_name}
+        for i, capture in enumerate(wanted):
+            params[f"t{i}"] = self.captures[capture].event_table
+            parts.append(
+                f"select '{capture}', auto_increment from information_schema.tables "
+                f"where table_schema = :home and table_name = :t{i}"
+            )
+        next_ids = dict(session.rows(" union all ".join(parts), **params))
+        return all((next_ids.get(capture) or 0) > high for capture, high in wanted.items())
+
+    def purge(self, session: base.Session, capture: Capture, floors: Sequence[Position], limit: int) -> int:
+        read = positions.all_read([positions.parse(floor).get(capture.id, Seen()) for floor in floors])
+        if not read:
+            return 0
+        condition = _within(positions.fewer(read, 1) if len(read) > _MOST_IN_SQL else read)
+        ids = self._oldest(session, capture, condition, limit)
+        if len(read) > _MOST_IN_SQL:
+            ids = [row for row in ids if positions.common([(row, row)], read)]
+        return self._delete(session, capture, ids)
+
+    def expire(
+        self, session: base.Session, capture: Capture, max_age: float, max_rows: int, limit: int
+    ) -> tuple[int, str]:
+        table = self._tables[capture.id]
+        # In the order of ids, which is nearly that of time, so that a look at a table with nothing to expire is short.
+        oldest = session.rows(
+            f"select id, at < utc_timestamp(6) - interval :age second from {table} order by id limit :page",
+            age=max_age, page=limit,
+        )  # fmt: skip
+        (top,) = session.row(f"select max(id) from {table}")
+        ids = []
+        for row, expired in oldest:
+            if not expired and row > (top or 0) - max_rows:
+                break
+            ids.append(row)
+        return self._delete(session, capture, ids), str(ids[-1]) if ids else ""
+
+    def _oldest(self, session: base.Session, capture: Capture, condition: str, limit: int) -> list[int]:
+        return [
+            row[0]
+            for row in session.rows(
+                f"select id from {self._tables[capture.id]} where {condition} order by id limit :page", page=limit
+            )
+        ]
+
+    def _delete(self, session: base.Session, capture: Capture, ids: Sequence[int]) -> int:
+        """Delete by key, one by one within a statement.
+
+        `where id in (…)` is planned as a scan of a short table, and waits for rows that writers have not committed.
+        """
+        deleted = 0
+        for i in range(0, len(ids), 500):
+            listed = " union all ".join(f"select {each} as id" for each in ids[i : i + 500])
+            deleted += session.run(
+                f"delete d from ({listed}) x straight_join {self._tables[capture.id]} d on d.id = x.id"
+            )
+        return deleted
+
+
+_Query = Callable[[str], Sequence[Any]]
+
+
+class _Shows:
+    """Which of given ids a session sees in an event table."""
+
+    def __init__(self, query: _Query, table: str) -> None:
+        self._query, self._table = query, table
+
+    def ranges(self, wanted: Sequence[Range]) -> list[Range]:
+        if not wanted:
+            return []
+        few = positions.fewer(wanted, _MOST_IN_SQL)
+        ((count,),) = self._query(f"select count(*) from {self._table} where {_within(few)}")
+        if not count:
+            return []
+        return list(wanted) if count == positions.count(few) else positions.common(self.islands(few), wanted)
+
+    def islands(self, wanted: Sequence[Range]) -> list[Range]:
+        return [
+            (low, high)
+            for low, high in self._query(
+                f"select min(id), max(id) from (select id, id - row_number() over (order by id) as island "
+                f"from {self._table} where {_within(wanted)}) t group by island order by 1"
+            )
+        ]
+
+
+def _within(ranges: Sequence[Range]) -> str:
+    """A condition that is true for the ids of at most so many ranges, and for no more than a few others beside."""
+    parts = [
+        f"id = {low}" if low == high else f"id between {low} and {high}"
+        for low, high in positions.fewer(ranges, _MOST_IN_SQL)
+    ]
+    return f"({' or '.join(parts)})" if parts else "false"
+
+
+class Witness:
+    """The reader's own connection: sees what is not committed, and which transactions are open.
+
+    A reading of INNODB_TRX counts only when it lists this very reading: the statement carries a number that no other
+    has, and the transaction that runs it was begun for it. A reading from the cache, which fast readers keep from being
+    renewed, does not have it.
+    """
+
+    def __init__(self, dialect: MySQL) -> None:
+        self._dialect = dialect
+        self._raw: Any = None
+        self._read_at = float("-inf")
+        self._timeout = 0.0
+        self.may_read = True
+
+    def raw(self) -> _Query:
+        if self._raw is None:
+            raw = self._dialect.connect(base.Role.SIDE, 10.0)
+            with raw.cursor() as cursor:
+                cursor.execute("set session transaction isolation level read uncommitted")
+            self._raw = raw
+        return self._query
+
+    def close(self) -> None:
+        if self._raw is not None:
+            with contextlib.suppress(Exception):
+                self._raw.close()
+            self._raw = None
+
+    def reading(self, now: float) -> set[str] | None:
+        """The transactions that are open now and have written; None without a reading that counts."""
+        if now - self._read_at < READING_EVERY:
+            return None
+        self._read_at = now
+        query, nonce = self.raw(), uuid.uuid4().hex
+        query("set transaction isolation level repeatable read")
+        query("start transaction with consistent snapshot, read only")
+        try:
+            rows = query(
+                f"select /* {nonce} */ trx_id, trx_query, trx_mysql_thread_id = connection_id() "
+                "from information_schema.innodb_trx"
+            )
+        except errors.Refused:
+            self.may_read = False
+            return None
+        finally:
+            query("rollback")
+        if not any(mine and nonce in str(text or "") for _, text, mine in rows):
+            return None
+        # Who holds an event's id has written the row that the event is about: it has a number of its own.
+        return {str(trx) for trx, _, mine in rows if not mine and str(trx) != "0"}
+
+    def lock_wait_timeout(self, session: base.Session) -> float:
+        if not self._timeout:
+            (self._timeout,) = session.row("select @@global.innodb_lock_wait_timeout")
+        return float(self._timeout)
+
+    def _query(self, sql: str) -> Sequence[Any]:
+        try:
+            with self._raw.cursor() as cursor:
+                cursor.execute(sql)
+                rows: Sequence[Any] = cursor.fetchall()
+                return rows
+        except Exception as error:
+            ours = self._dialect.translate(error)
+            if ours is None:
+                raise
+            if isinstance(ours, errors.Unreachable):
+                self.close()
+            raise ours from error

@@ -1,0 +1,139 @@
+"""A database with a captured table, an application that writes it, and our sessions, with the grants of the page."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from pantograph import dialects
+from pantograph.database.sessions import Session
+from pantograph.dialects import base
+from pantograph.dialects.base import Address, Role
+from pantograph.model import names
+from pantograph.model.changes import Capture, Position, Window
+from pantograph.model.mirrors import Mapped, Mirror
+
+
+class World:
+    """One database. Every session of ours runs in a step of its own; `app` is the application's connection."""
+
+    def __init__(self, database, *, side="source"):
+        self.database = database
+        at = database.url(side)
+        self.dialect = dialects.load(Address("mariadb", **at))
+        self.app = database.app()
+        self.captures = {}
+        self.readers = []
+        self._open = contextlib.ExitStack()
+        self.admin, self.side, self.reader, self.writer = (
+            self.session(role) for role in (Role.ADMIN, Role.SIDE, Role.READER, Role.WRITER)
+        )
+        self.home()
+
+    def home(self):
+        for sql in self.dialect.home():
+            self.admin.direct(sql)
+        for table in base.SOURCE_TABLES:
+            self.admin.direct(self.dialect.meta_table(table))
+        self.lease(3600)
+
+    def session(self, role):
+        session = Session(self.dialect, role)
+        self._open.callback(session.close)
+        self._open.enter_context(session.step("test"))
+        return session
+
+    def close(self):
+        for reader in self.readers:
+            reader.close()
+        self._open.close()
+
+    def lease(self, seconds):
+        until = f"cast({self.dialect.now()} as signed) + :s"
+        self.admin.run(f"replace into {self.dialect.ours('lease')} values (1, {until})", s=seconds)
+        self.dialect.lease_renewed(self.admin, seconds)
+
+    def run(self, *statements):
+        with self.app.cursor() as cursor:
+            for sql in statements:
+                cursor.execute(sql)
+            return cursor.fetchall()
+
+    def shape(self, table):
+        return self.dialect.shape(self.admin, "", table)
+
+    def capture(self, table, columns=None, key=None, version=1):
+        shape = self.shape(table)
+        key = tuple(key or shape.key)
+        identity = names.capture_id("", table)
+        event_table = self.dialect.event_table(identity, "", table)
+        capture = Capture(identity, "", table, key, tuple(columns or key), event_table, version)
+        for statement in self.dialect.install(capture, shape):
+            self.admin.direct(statement.sql)
+        self.captures[table] = capture
+        return capture
+
+    def noted(self, capture):
+        """Operation and captured columns of all events, in order."""
+        columns = ", ".join(f"k{i}" for i in range(len(capture.columns)))
+        return [
+            tuple(row)
+            for row in self.side.rows(f"select op, {columns} from {self.dialect.ours(capture.event_table)} order by id")
+        ]
+
+    def windows(self, **kwargs):
+        from pantograph.dialects.mysql.windows import Reader
+
+        self.readers.append(Reader(self.dialect, list(self.captures.values()), **kwargs))
+        return self.readers[-1]
+
+    def mirror(self, capture, destination, *, where="", target=None, columns=None, other_uniques=False):
+        """A Reflection of the capture into `destination`, of this world or of `target`."""
+        target = target or self
+        source, there = self.shape(capture.table), target.shape(destination)
+        picked = columns or [(c.name, c.name) for c in source.pick(capture.key)] + [
+            (c.name, c.name) for c in source.columns if c.name not in capture.key
+        ]
+        mapped = tuple(
+            Mapped(
+                into,
+                self.dialect.quote(name),
+                source.column(name).type,
+                source.column(name).native,
+                there.column(into).type,
+                there.column(into).native,
+                there.column(into).nullable,
+            )
+            for name, into in picked
+        )
+        return Mirror(
+            f"test/{destination}", "m1", "default", capture, ("", capture.table), ("", destination), mapped, where,
+            other_uniques,
+        )  # fmt: skip
+
+    def changes(self, mirror, reader, window):
+        """What a window holds for a mirror, in canonical values; on the reader's open snapshot."""
+        keys, params = reader.keys(mirror.capture, window)
+        decoders = [None, *(self.dialect.decode(column.source_type) for column in mirror.columns)]
+        return [
+            tuple(decode(value) if decode and value is not None else value for decode, value in zip(decoders, row, strict=True))
+            for row in self.reader.rows(self.dialect.changes(mirror, keys), **params)
+        ]
+
+
+@pytest.fixture
+def world(my_db):
+    made = World(my_db())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def process(world):
+    """The same, with the PROCESS privilege."""
+    world.database.grant("process")
+    return world
+
+
+__all__ = ["Position", "Window", "World"]
