@@ -102,6 +102,13 @@ def registrations(session: Session, dialect: Dialect) -> list[tuple[str, str, st
     return [(row[0], row[1], row[2], row[3], float(row[4])) for row in found]
 
 
+def heartbeat(session: Session, dialect: Dialect) -> float | None:
+    """Seconds, by the source's clock, since a reflector last wrote its nonce; None when none ever has."""
+    with session.step(steps.INSPECT):
+        found = session.row(f"select {dialect.now()} - nonce_at, nonce_at from {dialect.ours('control')} where id = 1")
+    return max(0.0, float(found[0])) if found and float(found[1] or 0) else None
+
+
 def estimated(session: Session, dialect: Dialect, schema: str, name: str) -> int:
     """About how many rows; 0 where nobody knows."""
     with contextlib.suppress(errors.DatabaseError), session.step(steps.INSPECT):

@@ -45,3 +45,8 @@ class CreateTable(Action):
 @dataclass(frozen=True, slots=True)
 class AddColumns(Action):
     """Add columns that a destination table lacks."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveHome(Action):
+    """Drop the tables that are ours, and the place that was made for them."""
