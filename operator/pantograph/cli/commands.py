@@ -153,3 +153,63 @@ def verify(
     raise typer.Exit(
         verifying.verify(verifying.Asked(files, names or (), repair, show_keys, output, rest, installation, namespace))
     )
+
+
+@app.command(short_help="Say what `run` would do, as SQL; change nothing.")
+def plan(
+    files: Files,
+    adopt: Annotated[bool, typer.Option("--adopt", help="Plan as `run --adopt` would act.")] = False,
+    installation: Installation = "local",
+    namespace: Namespace = "default",
+) -> None:
+    """Print the SQL that `run` would send, the locks it takes, what no trigger sees, and how many rows it would copy.
+
+    Changes nothing. Exit status: 0 when there is nothing to do, 3 when there is.
+    """
+    from pantograph.cli import planning
+
+    raise typer.Exit(planning.run(files, installation=installation, namespace=namespace, adopt=adopt))
+
+
+@app.command(short_help="Say how far everything is.")
+def status(
+    files: Files,
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FORMAT", help="table, wide, json or yaml.")
+    ] = "table",
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again every two seconds, until Ctrl-C.")] = False,
+    installation: Installation = "local",
+    namespace: Namespace = "default",
+) -> None:
+    """A table for each kind, from the databases themselves: it works wherever `run` runs.
+
+    Exit status: 0 when all is Ready, 3 when something is not.
+    """
+    from pantograph.cli import standing
+
+    raise typer.Exit(standing.run(files, installation=installation, namespace=namespace, output=output, watch=watch))
+
+
+@app.command(short_help="Take away all that is Pantograph's; mirrored rows stay.")
+def remove(
+    files: Files,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    installation: Installation = "local",
+    namespace: Namespace = "default",
+) -> None:
+    """Remove triggers, event tables, checkpoints and all else that is Pantograph's from the databases in the manifests.
+
+    The rows that were mirrored stay where they are, and no other installation's capture is touched. Stop `run` first.
+    Exit status: 0 when nothing is left, which is looked for afterwards.
+    """
+    from pantograph.cli import removal
+
+    raise typer.Exit(removal.run(files, installation=installation, namespace=namespace, yes=yes))
+
+
+@app.command(short_help="Print the Kubernetes CRDs.")
+def crds() -> None:
+    """Print the CustomResourceDefinitions of the three kinds: `pantograph crds | kubectl apply -f -`."""
+    from pantograph.api import schema
+
+    print("---\n".join(schema.render(name) for name in schema.crds()), end="")

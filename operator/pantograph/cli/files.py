@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pantograph import errors
 from pantograph.api import acting, manifests
@@ -26,4 +27,15 @@ def load_with_sources(paths: Sequence[str], namespace: str = "default") -> Manif
         raise errors.SpecErrors(
             [errors.SpecError(f"there is no SourceTable in {', '.join(paths)}, so there is nothing to mirror")]
         )
+    if missing := list(_missing_files(found)):
+        raise errors.SpecErrors(missing)
     return found
+
+
+def _missing_files(found: Manifests) -> Iterator[errors.SpecError]:
+    """SQLite makes a file that is not there: a source whose path is mistyped would be an empty database."""
+    for database in found.databases.values():
+        path = database.spec.path
+        if path and found.source_tables_of(database) and not os.path.exists(path):
+            hint = "" if os.path.isabs(path) else f" (looked for in {os.getcwd()})"
+            yield found.origin(database).error(f"there is no file {path}{hint}", "spec.path")

@@ -1,0 +1,210 @@
+"""`pantograph plan`: what `run` would do to the databases, as SQL to read, and what it would copy. Only looks."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pantograph import dialects, errors
+from pantograph.apply import observe, prepare
+from pantograph.apply.prepare import Captured, Ready, Report, WantedCopy
+from pantograph.cli import files, outcomes, terminal
+from pantograph.cli.outcomes import Status
+from pantograph.database.sessions import Session
+from pantograph.dialects.base import Address, Dialect, Role
+from pantograph.model.mirrors import Mirror
+from pantograph.pipeline import steps
+from pantograph.reconcile.actions import Action
+from pantograph.reflector import sources
+from pantograph.reflector.process import Wanted
+from pantograph.reflector.streams import why_sweep
+
+_WHY = {
+    "Snapshot": "first copy",
+    "SpecChanged": "copied again, for its manifest or the columns of its table changed",
+    "Resync": "copied again, for its resyncToken changed",
+    "DestinationReplaced": "copied again, for the destination is another table",
+    "CaptureDrift": "copied again, for capture was not whole",
+}
+
+
+class Plan:
+    """What was found out, in the order in which `run` would do it. Written as SQL with comments."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.changes = 0
+        self.failures: list[tuple[str, errors.PantographError]] = []
+
+    def say(self, line: str = "") -> None:
+        """A line of comment."""
+        self.lines.append(f"-- {line}" if line else "")
+
+    def action(self, dialect: Dialect, action: Action) -> None:
+        """An action, with its SQL and its locks."""
+        self.changes += 1
+        self.say()
+        self.say(f"{action.subject}: {action.summary}")
+        locks = dict.fromkeys(statement.locks for statement in action.statements if statement.locks)
+        for table in locks:
+            wait = terminal.span(dialect.features.ddl_lock_wait)
+            self.say(f"  locks {table} for a moment: waits {wait} at most, and not at all while somebody is in the way")
+        self.lines += [f"{statement.sql.strip().rstrip(';')};" for statement in action.statements]
+
+    def failed(self, subject: str, error: errors.PantographError) -> None:
+        """What `run` could not do."""
+        self.failures.append((subject, error))
+
+
+def run(paths: Sequence[str], *, installation: str, namespace: str, adopt: bool) -> Status:
+    """Print the plan; whether there is anything to do."""
+    manifests = files.load_with_sources(paths, namespace)
+    plan = Plan()
+    for wanted in sources.wanted(manifests, installation=installation, adopt=adopt):
+        try:
+            _source(plan, wanted)
+        except errors.PantographError as error:
+            plan.failed(f"Database {terminal.short(wanted.name)}", error)
+    if plan.lines:
+        print("\n".join(plan.lines).strip())
+        print()
+    for subject, failure in plan.failures:
+        terminal.complain(f"{subject}: {failure}")
+    if plan.failures:
+        return max((outcomes.status_of(failure) for _, failure in plan.failures), key=_gravity)
+    things = "1 thing" if plan.changes == 1 else f"{plan.changes} things"
+    print(f"-- {things} to do; nothing was changed" if plan.changes else "-- nothing to do")
+    return Status.NOT_SO if plan.changes else Status.DONE
+
+
+def _gravity(status: Status) -> int:
+    return (Status.WRONG, Status.UNREACHABLE, Status.FAILED).index(status)
+
+
+def _source(plan: Plan, wanted: Wanted) -> None:
+    dialect = dialects.load(wanted.address)
+    session = Session(dialect, Role.SIDE)
+    report = Report()
+    try:
+        captured, control = prepare.source(
+            session, dialect, wanted.owner, wanted.tables, report, lease=wanted.lease, act=False
+        )
+        plan.say(f"== {terminal.short(wanted.name)}: {wanted.address.label}, the source")
+        if control is not None and control.owner != wanted.owner:
+            if not wanted.adopt:
+                raise errors.CaptureOwned(
+                    f"capture belongs to {control.owner!r}, not to {wanted.owner!r}; stop that one and say --adopt, "
+                    "or use another captureSchema"
+                )
+            plan.changes += 1
+            plan.say(f"takes over the capture of {control.owner}, which stops")
+        for _, action in report.actions:
+            plan.action(dialect, action)
+        _blind_spots(plan, report.notes)
+        if control is not None:
+            _orphans(plan, session, dialect, wanted)
+        plan.say()
+        for name, (address, copies) in wanted.copies.items():
+            try:
+                _destination(plan, wanted, session, dialect, captured, report, name, address, copies)
+            except errors.PantographError as error:
+                plan.failed(f"Database {name}", error)
+    finally:
+        session.close()
+        for subject, failure in report.failed.items():
+            # A Reflection whose table cannot be captured fails for the same reason: once is enough.
+            if not any(failure is told for _, told in plan.failures):
+                plan.failed(subject if " " in subject else f"Reflection {terminal.short(subject)}", failure)
+
+
+def _blind_spots(plan: Plan, notes: Sequence[str]) -> None:
+    """What no trigger sees, each once: most of it is the same for every table of an engine."""
+    tables: dict[str, list[str]] = {}
+    for note in notes:
+        subject, _, spot = note.partition(": ")
+        tables.setdefault(spot, []).append(subject.removeprefix("SourceTable "))
+    if tables:
+        plan.say()
+    for spot, names in tables.items():
+        plan.say(f"{', '.join(names)}: {spot}")
+
+
+def _orphans(plan: Plan, session: Session, dialect: Dialect, wanted: Wanted) -> None:
+    """Whoever is registered holds events back: one that no manifest names does so for nobody."""
+    named = {copy.name for _, copies in wanted.copies.values() for copy in copies}
+    for owner, name, _, _, _ in observe.registrations(session, dialect):
+        if owner != wanted.owner or name not in named:
+            plan.say(f"{terminal.short(name)} of {owner} is registered, and no manifest names it: events wait for it")
+
+
+def _destination(
+    plan: Plan,
+    wanted: Wanted,
+    session: Session,
+    origin: Dialect,
+    captured: dict[str, Captured],
+    report: Report,
+    name: str,
+    address: Address,
+    copies: Sequence[WantedCopy],
+) -> None:
+    def estimate(one: Captured) -> int:
+        return observe.estimated(session, origin, one.shape.schema, one.shape.name)
+
+    def try_rows(mirror: Mirror) -> None:
+        with session.step(steps.INSPECT):
+            session.rows(f"select 1 from ({origin.rows_of(mirror)}) q where 1 = 0")
+
+    plan.say(f"== {name}: {address.label}, a destination")
+    there = Report()
+    with _looked_at(address) as (dialect, looking, made):
+        if made:
+            plan.changes += 1
+            plan.say("the file is made, for it is not there yet")
+        ready = prepare.copies(
+            looking, dialect, origin, wanted.owner, copies, captured, there,
+            act=False, estimate=estimate, try_rows=try_rows,
+        )  # fmt: skip
+        for _, action in there.actions:
+            subject = action.subject.replace(dialect.address.label, address.label)
+            plan.action(dialect, dataclasses.replace(action, subject=subject))
+    for subject, error in there.failed.items():
+        report.failed.setdefault(subject, error)
+    plan.say()
+    for one in ready.values():
+        _copying(plan, one)
+
+
+@contextlib.contextmanager
+def _looked_at(address: Address) -> Iterator[tuple[Dialect, Session, bool]]:
+    """A session to look with. Opening a file that is not there would make it: an empty one stands in for it."""
+    made = bool(address.path) and not os.path.exists(address.path)
+    with contextlib.ExitStack() as stack:
+        if made:
+            if not os.path.isdir(os.path.dirname(os.path.abspath(address.path))):
+                raise errors.Unreachable(f"the folder of {address.path} is not there")
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="pantograph-"))
+            address = dataclasses.replace(address, path=str(Path(folder) / Path(address.path).name))
+        dialect = dialects.load(address)
+        session = Session(dialect, Role.ADMIN if made else Role.SIDE)
+        stack.callback(session.close)
+        yield dialect, session, made
+
+
+def _copying(plan: Plan, ready: Ready) -> None:
+    name = terminal.short(ready.wanted.name)
+    reason = why_sweep(ready.checkpoint, ready) if ready.checkpoint else "Snapshot"
+    if not reason and ready.checkpoint and ready.checkpoint.state.sweep is not None:
+        reason = ready.checkpoint.state.sweep.reason
+    if not reason:
+        return
+    plan.changes += 1
+    if reason == "Snapshot" and not ready.wanted.initial_snapshot:
+        plan.say(f"Reflection {name}: begins without a copy, as initialSnapshot says")
+        return
+    rows = f"about {terminal.count(ready.estimated)} rows" if ready.estimated else "its rows (nobody knows how many)"
+    plan.say(f"Reflection {name}: {_WHY.get(reason, reason)}: {rows}")
