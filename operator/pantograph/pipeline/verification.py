@@ -59,7 +59,9 @@ _MOST_REPAIRED = 100_000
 _MOST_SHOWN = 10_000
 _STANDSTILL = 10.0
 """A checkpoint that has not moved for so long will not bring a key home while we wait."""
-_SHORTEST_STATEMENT = 0.2
+_PARTS = 32
+_FETCHED = 1_000
+"""A range that differs is summed up again in so many parts, and not in parts smaller than so many rows."""
 _MASK = (1 << 64) - 1
 
 
@@ -130,6 +132,11 @@ class Result:
     def equal(self) -> bool:
         """All was compared, and nothing differs that was not repaired."""
         return not self.incomplete and not self.parked and self.differences <= self.repaired
+
+    @property
+    def settled(self) -> bool:
+        """Another comparison with repair would find nothing to do: what differs is held, or does not hold."""
+        return not self.incomplete and not self.in_flight and not self.noted
 
 
 class Incomparable(errors.PantographError):
@@ -542,27 +549,45 @@ class _Comparison:
         while more:
 
             def step(after: Key = after) -> tuple[Key, tuple[_Sum, _Sum]]:
-                # The nearer of both ends, so that neither side has more rows in the range than a step should.
-                ends = [end for end in self._both(lambda side: side.end(after, self._size)) if end]
-                upto: Key = min(ends) if ends else ()
-                return upto, self._both(lambda side: side.sum(after, upto))
+                return self._range(after, (), self._size)
 
             upto, (mine, theirs) = self._paced(step)
             if mine != theirs:
-                self._drill(after, upto)
+                self._drill(after, upto, max(mine.rows, theirs.rows))
             self._counted(mine.rows, theirs.rows)
             after, more = upto, bool(upto)
+
+    def _range(self, after: Key, last: Key, rows: int) -> tuple[Key, tuple[_Sum, _Sum]]:
+        """The sums of the next range, and where it ends: at `last` at the latest."""
+        # The nearest of the ends, so that neither side has more rows in the range than a step should.
+        ends = [end for end in (*self._both(lambda side: side.end(after, rows)), last) if end]
+        upto: Key = min(ends) if ends else ()
+        return upto, self._both(lambda side: side.sum(after, upto))
+
+    def _drill(self, after: Key, last: Key, rows: int) -> None:
+        """Which keys of a range differ at first sight.
+
+        Summed up again in smaller parts first: while an application writes, most ranges hold a key in flight, and
+        hashing is cheaper than fetching.
+        """
+        size = max(_FETCHED, rows // _PARTS)
+        while True:
+            upto, (mine, theirs) = self._range(after, last, size) if rows > _FETCHED else (last, (_Sum(), _Sum(1)))
+            if mine != theirs:
+                self._fetch(after, upto)
+            if upto == last:
+                return
+            after = upto
+
+    def _fetch(self, after: Key, upto: Key) -> None:
+        mine, theirs = self._both(lambda side: {h: (key, row) for h, key, row in side.rows(after, upto)})
+        self._examine(mine, theirs)
 
     def _counted(self, mine: int, theirs: int) -> None:
         self._rows += mine
         self._owned += theirs
         self._ranges += 1
         self._progress(self._rows)
-
-    def _drill(self, after: Key, upto: Key) -> None:
-        """Which keys of a range differ at first sight."""
-        mine, theirs = self._both(lambda side: {h: (key, row) for h, key, row in side.rows(after, upto)})
-        self._examine(mine, theirs)
 
     def _examine(self, mine: dict[int, tuple[Any, int]], theirs: dict[int, tuple[Any, int]]) -> None:
         suspects = {h: self.here.key(key) for h, (key, row) in mine.items() if h not in theirs or theirs[h][1] != row}
