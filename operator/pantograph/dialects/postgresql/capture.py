@@ -56,6 +56,10 @@ class Rendering:
         return f"{self.quote(self.capture.schema)}.{self.quote(self.capture.table)}"
 
     @property
+    def events_label(self) -> str:
+        return f"{self.schema}.{self.capture.event_table}"
+
+    @property
     def label(self) -> str:
         return f"{self.capture.schema}.{self.capture.table}"
 
@@ -76,13 +80,29 @@ class Rendering:
             f"create table if not exists {self.events} (xid xid8 not null, at timestamp with time zone not null, "
             f'version integer not null, op "char" not null, {", ".join(columns)})',
         ]
-        made += [
-            f"alter table {self.events} add column if not exists {column}"
-            for column in columns[len(self.capture.key) :]
-        ]
-        made.append(f"create index if not exists {self.quote(self.index_name)} on {self.events} (xid)")
-        made += [self._function(what, body) for what, body in self.bodies(shape).items()]
-        return [*map(Statement, made), Statement(self.triggers(), locks=self.label)]
+        made.append(
+            self._unless_there(self.index_name, f"create index {self.quote(self.index_name)} on {self.events} (xid)")
+        )
+        statements = [Statement(sql) for sql in made]
+        for i, column in enumerate(columns[len(self.capture.key) :], start=len(self.capture.key)):
+            # Every writer of the table writes this one too.
+            statements.append(
+                Statement(
+                    self._unless_there(f"k{i}", f"alter table {self.events} add column {column}"), self.events_label
+                )
+            )
+        statements += [Statement(self._function(what, body)) for what, body in self.bodies(shape).items()]
+        return [*statements, Statement(self.triggers(), self.label)]
+
+    def _unless_there(self, name: str, ddl: str) -> str:
+        """DDL for a column or an index of the event table; `if not exists` would take its lock before it looks."""
+        return _do(f"""
+begin
+  if not exists (select from pg_catalog.pg_attribute where attrelid = {literal(self.events)}::regclass
+      and attname = {literal(name)}) and to_regclass({literal(self.ours(name))}) is null then
+    {ddl};
+  end if;
+end""")
 
     def shared(self) -> list[str]:
         """What all captures of a database use."""
@@ -256,7 +276,7 @@ end""")
         functions = ", ".join(f"{self.function(what)}()" for what in _TRIGGERS)
         return [
             Statement(f"drop function if exists {functions} cascade", locks=self.label),
-            Statement(f"drop table if exists {self.events}"),
+            Statement(f"drop table if exists {self.events}", locks=self.events_label),
         ]
 
     # -- what is there -----------------------------------------------------------------------------------------------

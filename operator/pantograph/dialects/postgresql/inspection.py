@@ -202,8 +202,8 @@ def estimated_rows(session: Session, schema: str, table: str) -> int:
 # What a CREATE TRIGGER (SHARE ROW EXCLUSIVE) queues behind. A reader does not stand in its way; DROP TRIGGER must wait
 # for readers too, and then gives up after its lock timeout.
 _IN_THE_WAY = """
-select l.pid, coalesce(a.usename, a.backend_type, '?'), a.state,
-  extract(epoch from clock_timestamp() - coalesce(a.xact_start, a.query_start)), l.granted
+select l.pid, l.virtualtransaction, coalesce(a.usename, a.backend_type, '?'), a.state,
+  cast(extract(epoch from clock_timestamp() - coalesce(a.xact_start, a.query_start)) as double precision), l.granted
 from pg_locks l left join pg_stat_activity a on a.pid = l.pid
 where l.locktype = 'relation' and l.database = (select d.oid from pg_database d where d.datname = current_database())
   and l.pid is distinct from pg_backend_pid() and l.relation in (
@@ -213,18 +213,26 @@ where l.locktype = 'relation' and l.database = (select d.oid from pg_database d 
       union select i.inhrelid from pg_inherits i join tree t on i.inhparent = t.oid)
     select oid from tree)
   and (not l.granted or l.mode not in ('AccessShareLock', 'RowShareLock'))
-order by 4 desc nulls last limit 1"""
+order by 5 desc nulls last"""
 
 
 def in_the_way(session: Session, schema: str, table: str) -> str:
-    """The session, for a person, that DDL on the table would wait for."""
-    found = session.row(_IN_THE_WAY, schema=schema, table=table)
-    if found is None:
+    """The session, for a person, that DDL on the table would wait for.
+
+    Only those that are seen in the same transaction twice: on a busy table somebody always writes, and is done sooner
+    than our patience of a tenth of a second ends. (How old a transaction is, is not told to every role.)
+    """
+    first = {row[:2] for row in session.rows(_IN_THE_WAY, schema=schema, table=table)}
+    if not first:
         return ""
-    pid, who, state, seconds, granted = found
+    session.row("select pg_sleep(0.2)")
+    still = [row for row in session.rows(_IN_THE_WAY, schema=schema, table=table) if row[:2] in first]
+    if not still:
+        return ""
+    pid, _, who, state, seconds, granted = still[0]
     if pid is None:
         return "a prepared transaction"
     doing = "in a transaction" if granted else "waiting for a lock"
-    since = f" for {float(seconds):.0f} s" if seconds is not None else ""
+    since = f" for {seconds:.0f} s" if seconds is not None else ""
     idle = ", idle" if (state or "").startswith("idle in transaction") else ""
     return f"session {pid} of {who}, {doing}{since}{idle}"
