@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -199,7 +200,14 @@ def run(asked: Asked) -> Status:
     names = [copy.name for one in wanted for _, copies in one.copies.values() for copy in copies]
     for name in names:
         board.of(name)
-    with Stopping() as stopping, Progress(board, log, drawn) as progress:
+    with contextlib.ExitStack() as stack:
+        stopping = stack.enter_context(Stopping())
+        if asked.metrics_port:
+            from pantograph.reflector.exporting import Exporter
+
+            stack.enter_context(Exporter(board, running.processes, asked.metrics_port, asked.metrics_address))
+            log.event("metrics were opened", url=f"http://{asked.metrics_address}:{asked.metrics_port}/metrics")
+        progress = stack.enter_context(Progress(board, log, drawn))
         log.event("started", sources=len(wanted), reflections=len(names), installation=asked.installation)
         running.start()
         ended = _watch(asked, running, stopping, progress)

@@ -8,7 +8,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from pantograph import metrics
 from pantograph.pipeline.turn import Outcome
+
+UNCONFIRMED = 5.0
+"""A stream looks at its source at least once a second; after this long without, nobody knows that nothing waits."""
 
 
 @dataclass
@@ -16,6 +20,8 @@ class Seen:
     """One Reflection. phase: Waiting, Snapshot, Sweep, Held, Streaming, Paused or Failed. Counters only grow.
 
     behind_since: when (monotonic) its oldest unapplied event was made, as far as we know; None when nothing waits.
+    last_success: when (wall clock) nothing was left to apply; reached_at: the same, monotonic. pending, waiting_rows:
+    events not applied and rows that wait for their parents, when they were last counted; None when nobody counts.
     """
 
     name: str
@@ -26,15 +32,18 @@ class Seen:
     deleted: int = 0
     events: int = 0
     turns: dict[str, int] = field(default_factory=dict)
-    turn_seconds: dict[str, float] = field(default_factory=dict)
+    turn_seconds: dict[str, metrics.Histogram] = field(default_factory=dict)
+    propagation: metrics.Histogram = field(default_factory=lambda: metrics.Histogram(metrics.PROPAGATION_BUCKETS))
     failures: dict[str, int] = field(default_factory=dict)
     behind_since: float | None = None
     last_success: float = 0.0
+    reached_at: float = 0.0
     sweep_rows: int = 0
     sweep_estimated: int = 0
     held: int = 0
     parked: int = 0
-    pending: int = 0
+    pending: int | None = None
+    waiting_rows: int | None = None
     image: bool | None = None
     image_reason: str = ""
     image_at: float = 0.0
@@ -70,10 +79,16 @@ class Board:
             self._seen.pop(name, None)
 
     def lag(self, seen: Seen) -> float | None:
-        """Seconds; 0 when nothing waits, None when nobody knows. Grows by itself while a worker is stuck."""
-        if seen.last_success == 0.0 and seen.behind_since is None:
+        """Seconds; 0 when nothing waits, None when nobody knows. Grows by itself while a worker is stuck.
+
+        A worker that cannot look at its source does not know what waits: then it is the time since it last could.
+        """
+        if seen.behind_since is not None:
+            return max(0.0, self._clock() - seen.behind_since)
+        if not seen.last_success:
             return None
-        return 0.0 if seen.behind_since is None else max(0.0, self._clock() - seen.behind_since)
+        silence = self._clock() - seen.reached_at
+        return silence if silence > UNCONFIRMED else 0.0
 
     def phase(self, name: str, phase: str, reason: str = "", message: str = "") -> None:
         """A Reflection is in another phase now; told once, when it changes."""
@@ -111,7 +126,10 @@ class Board:
             with self._lock:
                 seen.turns[outcome.kind] = seen.turns.get(outcome.kind, 0) + 1
                 for phase, seconds in outcome.seconds.items():
-                    seen.turn_seconds[phase] = seen.turn_seconds.get(phase, 0.0) + seconds
+                    spent = seen.turn_seconds.setdefault(phase, metrics.Histogram(metrics.TURN_BUCKETS))
+                    spent.observe(seconds)
+                if outcome.oldest and outcome.kind == "applied":
+                    seen.propagation.observe(outcome.oldest + sum(outcome.seconds.values()))
                 if written:
                     seen.upserted += written.upserted
                     seen.deleted += written.deleted
@@ -119,5 +137,5 @@ class Board:
                     seen.parked += written.parked
                 if reached:
                     seen.behind_since = None
-                    seen.last_success = time.time()
+                    seen.last_success, seen.reached_at = time.time(), self._clock()
                     seen.caught_up += 1

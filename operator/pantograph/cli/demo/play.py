@@ -141,21 +141,19 @@ def manifests(folder: Path) -> str:
         + _database("shop", here / "shop.db"),
         "# Its live copy.\n" + _database("copy", here / "copy.db"),
     ]
+    replace = "existing: Replace   # rows that were there before us go, but for those that the shop has too"
+    where = "# where: \"status = 'shipped'\"   # only these rows; others leave the copy"
     for table in shop.TABLES:
         name = table.replace("_", "-")
         parts.append(
             "apiVersion: pantograph.dev/v1alpha1\nkind: SourceTable\n"
             f"metadata: {{name: {name}}}\nspec:\n  databaseRef: {{name: shop}}\n  table: {table}\n"
         )
-        hint = (
-            "  # where: \"status = 'shipped'\"   # only these rows; others leave the copy\n"
-            if table == "orders"
-            else ""
-        )
         parts.append(
             "apiVersion: pantograph.dev/v1alpha1\nkind: Reflection\n"
             f"metadata: {{name: {name}}}\nspec:\n  sourceTableRef: {{name: {name}}}\n  destination:\n"
-            f"    databaseRef: {{name: copy}}\n    table: {table}\n{hint}"
+            f"    databaseRef: {{name: copy}}\n    table: {table}\n    {replace}\n"
+            + (f"  {where}\n" if table == "orders" else "")
         )
     return "---\n".join(parts)
 
