@@ -2,8 +2,8 @@
 
     python -m benchmarks.memory [--rows 5000000] [--blobs 10000] [--most 300]
 
-Parts: the first copy of that many rows; one transaction of a fifth of them, held open for a minute; one DELETE of all of
-them; rows of 1 MB. Prints the peak of resident memory in each part, and exits with 1 when one is above `--most` MiB.
+Parts: the first copy of that many rows; one transaction of a fifth of them, held open for a minute; one DELETE of all
+of them; rows of 1 MB. Prints the peak of resident memory in each part, and exits with 1 when one is above `--most` MiB.
 """
 
 from __future__ import annotations

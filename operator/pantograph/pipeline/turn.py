@@ -200,7 +200,7 @@ def _staged(
                     sql, params = route.windows.keys(mirror.capture, Window(group.read, until)) if found else ("", {})
                     if noted:
                         given, values = route.source.given_keys(route.reader, mirror, [n.key for n in noted])
-                        sql, params = (f"{sql} union {given}" if sql else given), {**params, **values}
+                        sql, params = (f"select * from ({sql}) w union {given}" if sql else given), {**params, **values}
                     with blamed(mirror):
                         # An event changes two keys at most: the old and the new are two events.
                         count = (found.events if found else 0) + len(noted)

@@ -31,6 +31,7 @@ QUICK_FOR = 1.0
 """After a change the poll stays quick for this long; then it slows down to `pollInterval`."""
 PURGE_BATCH = 10_000
 RETRY_FAILED_EVERY = 15.0
+PATIENCE_AT_END = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +167,11 @@ class Process:
             self._source.news.publish()
         for worker in self._workers:
             worker.halted.set()
+        # All together: whoever hangs in a database is left behind, for it can do no harm (promise 6).
+        deadline = time.monotonic() + PATIENCE_AT_END
         for worker in self._workers:
-            if worker.ident is not None:
-                worker.join(timeout=30.0)
+            if worker.ident is not None and worker is not threading.current_thread():
+                worker.join(timeout=max(0.0, deadline - time.monotonic()))
         self._workers, self._streams = [], {}
         if self._source is not None:
             self._source.side.close()

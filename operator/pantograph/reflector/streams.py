@@ -554,7 +554,11 @@ class Stream(Worker):
         try:
             outcome = turn.take(self.route, group, [joiner for joiner, _ in joiners], due)
         except writer.MirrorRejected as error:
-            self._arrived.extend(joiners)
+            for joiner, ready in joiners:
+                if ready.wanted.name == error.mirror.name:
+                    self.aside(ready, str(error))
+                else:
+                    self._arrived.append((joiner, ready))
             self._set_aside(group, error)
             return None
         except BaseException:
