@@ -151,6 +151,16 @@ def make_place(pg_db):
         yield make
 
 
+@pytest.fixture(scope="module")
+def shared(postgresql):
+    """A place for tests that leave nothing behind which another would trip over."""
+    database = postgresql.make_database("shared")
+    place = Place(database, "both")
+    yield place
+    place.close()
+    database.drop()
+
+
 @pytest.fixture
 def source(make_place):
     place = make_place("source")

@@ -264,7 +264,6 @@ def upsert(session: Session, target: Target, staged: Staged) -> int:
     # Staged keys are distinct where they come from. A destination that takes different texts for the same key would
     # see one twice in a statement, which it refuses; all come from one snapshot, so any of them is right.
     folding = any(column.destination_type.folding for column in mirror.key)
-    distinct = f"distinct on ({keys}) " if folding else ""
     written = list(zip(target.columns, mirror.columns, strict=True))
     written = written if folding else written[len(target.keys) :]
     if written:
@@ -274,9 +273,13 @@ def upsert(session: Session, target: Target, staged: Staged) -> int:
         action = f"do update set {sets} where ({old}) is distinct from ({new})"
     else:
         action = "do nothing"
+    present = f"select {names} from {staged.source} where present = 1"
+    if folding:
+        # The stage compares by the database's collation; from the table's own columns the rows take theirs.
+        collated = f"select {names} from {target.table} where false union all {present}"
+        present = f"select distinct on ({keys}) {names} from ({collated}) u"
     return session.direct(
-        f"insert into {target.table} as d ({names}) overriding system value "
-        f"select {distinct}{names} from {staged.source} where present = 1 order by {keys} "
+        f"insert into {target.table} as d ({names}) overriding system value {present} order by {keys} "
         f"on conflict ({keys}) {action}"
     )
 
