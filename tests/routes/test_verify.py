@@ -259,6 +259,9 @@ def test_equal_rows_of_every_type_have_no_difference(pair: Pair) -> None:
         # It has no decimals without a precision.
         create = create.replace("dd numeric", "dd numeric(40,5)").replace("dd decimal_text", "dd decimal_text(40,5)")
     pair.make(create)
+    if pair.destination.dialect != pair.source.dialect:
+        # The greatest of these have no room everywhere: a 32-bit float of MariaDB's, an integer of SQLite's.
+        rows = [tuple({3.4028235e38: 3e38, 2**64 - 1: 2**63 - 1}.get(value, value) for value in row) for row in rows]
     for row in rows:
         pair.app.run(f"insert into kinds values ({', '.join('?' * len(row))})", *row)
     mirror = pair.start("kinds")
@@ -298,10 +301,14 @@ def busy(pair: Pair, rows: int = 500) -> Iterator[None]:
         try:
             while not over.is_set():
                 n = chance.randrange(rows)
-                with client.transaction():
-                    client.run("update items set qty = qty + 1 where id = ?", n)
-                    client.run("delete from items where id = ?", low + n + 1000)
-                    client.run("insert into items values (?, 'new', ?)", low + n + 1000, n)
+                try:
+                    with client.transaction():
+                        client.run("update items set qty = qty + 1 where id = ?", n)
+                        client.run("delete from items where id = ?", low + n + 1000)
+                        client.run("insert into items values (?, 'new', ?)", low + n + 1000, n)
+                except Exception as error:
+                    if error.args[0] != 1213:  # MariaDB's gap locks have two writers deadlock
+                        raise
                 over.wait(0.002)
         except BaseException as error:
             failed.append(error)
