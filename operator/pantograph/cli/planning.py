@@ -160,7 +160,8 @@ def _destination(
             session.rows(f"select 1 from ({origin.rows_of(mirror)}) q where 1 = 0")
 
     plan.say(f"== {name}: {address.label}, a destination")
-    there = Report()
+    # It must know which tables cannot be captured: their Reflections fail for that reason.
+    there = Report(failed=dict(report.failed))
     with _looked_at(address) as (dialect, looking, made):
         if made:
             plan.changes += 1
