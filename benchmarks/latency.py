@@ -100,8 +100,9 @@ def measure(kind: type[Contender], servers: list[PostgreSQL], tables: int, inser
             ended.set()
             watcher.join()
             waits = sorted(max(0.0, (seen[i] - sent[i]) * 1000) for i in sent)
+            last = waits[int(len(waits) * 0.99) - 1]
             print(
-                f"{kind.name:12} p50 {statistics.median(waits):6.1f} ms  p99 {waits[int(len(waits) * 0.99) - 1]:6.1f} ms"
+                f"{kind.name:12} p50 {statistics.median(waits):6.1f} ms  p99 {last:6.1f} ms"
                 f"  source server {busy:5.1f} % of a core, idle {idle:4.1f} %  ({tables} tables, {inserts} inserts)",
                 flush=True,
             )
