@@ -67,9 +67,8 @@ class Telling(Board):
                 self._log.event(f"{what} ended", reflection=name, rows=seen.upserted, seconds=seconds)
             self._log.event("streaming began", reflection=name)
         elif seen.phase != "Waiting":
-            self._log.event(
-                _EVENTS.get(seen.phase, seen.phase), reflection=name, reason=seen.reason, message=seen.message
-            )
+            what = "Unreachable" if seen.reason == "Unreachable" else seen.phase
+            self._log.event(_EVENTS.get(what, what), reflection=name, reason=seen.reason, message=seen.message)
 
 
 _EVENTS = {

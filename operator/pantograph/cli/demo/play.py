@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import random
+import shlex
 import sys
 import time
 from collections import deque
@@ -209,13 +210,12 @@ def _conclude(
         status = Status.FAILED
     print()
     print(f"In {folder}: shop.db, copy.db, and {MANIFESTS}, which says what is mirrored where. Try next:")
-    default = str(folder) == DEFAULT_FOLDER
-    again = "pantograph demo" if default else f"pantograph demo {folder}"
+    there = shlex.quote(str(folder))
     steps = (
-        (again, "go on where it stopped"),
-        (f"pantograph status -f {folder}", "what is mirrored, and how far it is"),
-        (f"pantograph run -f {folder}", "mirror without the shop's writer; write to shop.db as you like"),
-        (f"pantograph remove -f {folder}", "take capture out of shop.db again; the rows of the copy stay"),
+        ("pantograph demo" if str(folder) == DEFAULT_FOLDER else f"pantograph demo {there}", "go on where it stopped"),
+        (f"pantograph status -f {there}", "what is mirrored, and how far it is"),
+        (f"pantograph run -f {there}", "mirror without the shop's writer; write to shop.db as you like"),
+        (f"pantograph remove -f {there}", "take capture out of shop.db again; the rows of the copy stay"),
     )
     width = max(len(call) for call, _ in steps)
     for call, what in steps:
