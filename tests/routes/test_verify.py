@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -539,7 +542,16 @@ def test_the_command_works_beside_run_in_another_process(
     pair = make_pair("postgresql", "postgresql")
     filled(pair)
     pair.documents = mirrors.documents(pair.source, pair.destination, ["items"])
-    runner = mirrors.Runner(pair.documents).start()
+    path = mirrors.written(pair.documents)
+    # As users run it, but for looking at noted keys more often than once a minute.
+    code = (
+        "from pantograph.reflector import streams; streams.LOOK_AT_KEYS = 0.2; from pantograph.cli import main; main()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "run", "-f", str(path)],
+        env={**os.environ, "PYTHONPATH": str(mirrors.ROOT / "operator")},
+        stderr=subprocess.DEVNULL,
+    )
     try:
         pair.wait_equal(items=ITEMS)
         with busy(pair):
@@ -549,7 +561,9 @@ def test_the_command_works_beside_run_in_another_process(
         assert command(capsys, pair, "--repair")[0] == 0
         assert command(capsys, pair)[0] == 0
     finally:
-        runner.stop()
+        process.terminate()
+        process.wait(30)
+        path.unlink()
 
 
 def test_the_command_says_what_has_not_begun(files: Pair, capsys: pytest.CaptureFixture[str]) -> None:
