@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pathlib
 import signal
@@ -86,6 +87,23 @@ def wanted(made: list[dict[str, Any]], *, adopt: bool = False) -> list[process.W
         path.unlink()
 
 
+def ours(database: TestDatabase, name: str) -> str:
+    """One of Pantograph's own tables, as its documentation says where they are."""
+    return {
+        "postgresql": f"pantograph.{name}",
+        "mariadb": f"`pantograph_{database.name}`.{name}",
+        "sqlite": f"pantograph_{name}",
+    }[database.dialect]
+
+
+def in_step(destination: TestDatabase) -> int:
+    """How many Reflections move with their stream, by what the destination's checkpoints say."""
+    found = destination.execute(
+        f"select state from {ours(destination, 'checkpoints')} where name like 'reflection/%'", role="superuser"
+    )
+    return sum(1 for (state,) in found if json.loads(state).get("in_step"))
+
+
 class Mirror:
     """The process of every source Database in `made`, in threads of this one."""
 
@@ -130,67 +148,100 @@ class Mirror:
 
 
 class Runner:
-    """`tests.support.runner` as a subprocess. `die_at`: where it kills itself, `step:when:n`; `n` counts from 1."""
+    """The process as a process, which can be killed and started again. It ends by SIGKILL where it is told to.
+
+    environment: what tests.support.runner reads.
+    """
 
     def __init__(self, made: list[dict[str, Any]], **environment: str) -> None:
         self.path = written(made)
-        self.output = pathlib.Path(tempfile.mkstemp(prefix="pantograph-test-", suffix=".out")[1])
-        self.trace = pathlib.Path(tempfile.mkstemp(prefix="pantograph-test-", suffix=".trace")[1])
-        self._environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(ROOT / "operator"), str(ROOT)]),
-            **environment,
-        }  # fmt: skip
-        self._process: subprocess.Popen[bytes] | None = None
+        self.output, self.trace = (
+            pathlib.Path(tempfile.mkstemp(prefix="pantograph-test-", suffix=suffix)[1]) for suffix in (".out", ".trace")
+        )
+        self._environment = {"TRACE": str(self.trace), **environment}
+        self._forks = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "tests.support.runner"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "operator"), str(ROOT)])},
+        )  # fmt: skip
+        self._pid = 0
+        self._status: list[int] = []
+        self._waiting: threading.Thread | None = None
 
     def start(self, die_at: str = "") -> Self:
-        environment = {**self._environment, "TRACE": str(self.trace)}
-        if die_at:
-            environment["DIE_AT"] = die_at
-        with self.output.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.runner", str(self.path)],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, cwd=ROOT,
-            )  # fmt: skip
+        """Begin a life. die_at: `step:before|after:n`, the n-th time that it comes to this seam."""
+        assert not self.alive, "it still runs"
+        order = {
+            "manifests": str(self.path),
+            "output": str(self.output),
+            "environment": {**self._environment, "DIE_AT": die_at or "::0"},
+        }
+        assert self._forks.stdin
+        assert self._forks.stdout
+        self._forks.stdin.write(json.dumps(order) + "\n")
+        self._forks.stdin.flush()
+        self._pid = int(self._forks.stdout.readline())
+        self._status = status = []
+        self._waiting = threading.Thread(target=self._wait, args=(status,), daemon=True)
+        self._waiting.start()
         return self
 
+    def _wait(self, status: list[int]) -> None:
+        assert self._forks.stdout
+        status.append(int(self._forks.stdout.readline() or "-9"))
+
     @property
-    def process(self) -> subprocess.Popen[bytes]:
-        assert self._process is not None
-        return self._process
+    def pid(self) -> int:
+        return self._pid
+
+    @property
+    def alive(self) -> bool:
+        return self._pid != 0 and not self._status
 
     def said(self) -> str:
+        """All that it printed, in all its lives."""
         return self.output.read_text(encoding="utf-8", errors="replace")
 
-    def hit(self) -> list[str]:
-        """The steps that were entered, `step:when` each, in all lives of this runner."""
-        return self.trace.read_text(encoding="utf-8").splitlines()
+    def hit(self) -> set[str]:
+        """The seams that it came to, `step:when` each, in all its lives."""
+        return set(self.trace.read_text(encoding="utf-8").splitlines())
 
-    def died(self, patience: float = PATIENCE, while_waiting: Callable[[], object] = lambda: None) -> bool:
-        """Wait for the end that it was told to bring upon itself."""
+    def died(self, meanwhile: Callable[[], object] = lambda: None) -> bool:
+        """Wait until it has ended; by SIGKILL?"""
 
         def ended() -> bool:
-            while_waiting()
-            return self.process.poll() is not None
+            meanwhile()
+            return not self.alive
 
         with contextlib.suppress(AssertionError):
-            wait_until(ended, "death", patience)
-        return self.process.poll() == -signal.SIGKILL
+            wait_until(ended, "its death")
+        return self._status == [-signal.SIGKILL]
 
     def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
+        self._end(signal.SIGKILL)
 
     def stop(self) -> int:
-        """As `kill` does by default: SIGTERM, and it ends in order."""
-        self.process.terminate()
-        return self.process.wait(timeout=60)
+        """As `kill` does by default: SIGTERM, and it ends in order. Its status."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> int:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, number)
+        assert self._waiting
+        self._waiting.join(timeout=60)
+        assert self._status, f"it did not end; {self.said()[-500:]}"
+        return self._status[0]
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self.alive:
             self.kill()
+        assert self._forks.stdin
+        assert self._forks.stdout
+        self._forks.stdin.close()
+        self._forks.wait(timeout=60)
+        self._forks.stdout.close()
         for path in (self.path, self.output, self.trace):
             path.unlink(missing_ok=True)

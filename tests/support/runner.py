@@ -1,6 +1,8 @@
 """Run manifests until SIGTERM, and die by SIGKILL where the environment says: `DIE_AT=step:before|after:n`.
 
-Only for tests. `TRACE` names a file to which the name of each step is appended the first time that it is entered and
+Only for tests. It imports everything once and then forks a life for each line of its input, which is a JSON object:
+manifests, output, and environment, in which `DIE_AT` is. It answers with the life's process id, and its status when it
+has ended. `TRACE` names a file to which the name of each step is appended the first time that it is entered and
 left. `NONCE_EVERY` (seconds) has the housekeeping come round sooner, `LIMITS` (rows,bytes,transaction rows) makes pages
 small.
 """
@@ -8,6 +10,8 @@ small.
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import json
 import os
 import signal
 import sys
@@ -40,10 +44,26 @@ def _hooks() -> None:
 
 
 def main() -> int:
+    for one in ("postgresql", "mysql", "sqlite"):
+        importlib.import_module(f"pantograph.dialects.{one}")
+    for line in sys.stdin:
+        order = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            os.environ.update(order["environment"])
+            os.dup2(os.open(order["output"], os.O_WRONLY | os.O_APPEND), 2)
+            os.dup2(2, 1)
+            os._exit(_life(order["manifests"]))
+        print(pid, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+    return 0
+
+
+def _life(manifests: str) -> int:
     _hooks()
     process.NONCE_EVERY = float(os.environ.get("NONCE_EVERY", process.NONCE_EVERY))
     streams.LOOK_AT_KEYS = min(streams.LOOK_AT_KEYS, 2.0)
-    loaded = parsing.load(sys.argv[1:], None)
+    loaded = parsing.load([manifests], None)
     board = reporting.Board()
     board.messages = lambda text: print(text, flush=True)
     stop = threading.Event()
