@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import operator
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,8 +19,9 @@ from pantograph.model.changes import Row
 from pantograph.model.mirrors import Mapped, Mirror
 from pantograph.model.types import Kind
 
-# Up to here a list of values in the statement is faster than emptying, filling and reading a temporary table.
-FEW = 200
+# Up to here a list of values in the statement is faster than emptying, filling and reading a temporary table (8 columns:
+# 50 rows in 1.5 and 2.5 ms, 100 rows in 4.0 and 2.2 ms).
+FEW = 80
 
 # Binary COPY into another type writes garbage without an error, so only these, and only into exactly the same.
 _BINARY = {
@@ -26,6 +29,8 @@ _BINARY = {
     "double precision", "bytea", "date", "time without time zone", "timestamp without time zone",
     "timestamp with time zone", "uuid", "json", "jsonb", "interval",
 }  # fmt: skip
+
+_IS_PRESENT = operator.itemgetter(0)
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
@@ -65,15 +70,19 @@ def stage(session: Session, target: Target, batches: Batches) -> Staged:
         if len(first) > FEW:
             break
     else:
-        return Staged(literal_rows(target, first), len(first), literal=True)
+        present = sum(map(_IS_PRESENT, first))
+        return Staged(literal_rows(target, first), len(first), True, present, len(first) - present)
     prepare_stage(session, target)
+    present = 0
 
     def everything() -> Iterator[Sequence[Row]]:
-        yield first
-        yield from iterator
+        nonlocal present
+        for batch in itertools.chain([first], iterator):
+            present += sum(map(_IS_PRESENT, batch))
+            yield batch
 
     rows = copy_in(session, f"copy {target.stage} from stdin", everything(), [_PRESENT, *target.mirror.columns])
-    return Staged(f"{target.stage} as s", rows)
+    return Staged(f"{target.stage} as s", rows, present=present, absent=rows - present)
 
 
 def prepare_stage(session: Session, target: Target) -> None:
