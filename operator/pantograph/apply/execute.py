@@ -34,6 +34,14 @@ def run(
 
     Raises `Contended` when somebody was in the way for `patience` seconds, or what the database said.
     """
+    if isinstance(action, InstallCapture) and action.mends:
+        # Before anything else: whoever finds it whole must know that it was not, until `record` has the last word.
+        with session.step(steps.PREPARE):
+            session.run(
+                f"update {dialect.ours('captures')} set version = :version, broken = 'being mended' where id = :id",
+                version=action.capture.version,
+                id=action.capture.id,
+            )
     for statement in action.statements:
         _run(session, dialect, statement, action.summary, patience, waiting, sleep)
     if isinstance(action, InstallCapture):

@@ -163,7 +163,8 @@ def _captured(
     mended = False
     for action in sourcetables.plan(wanted.subject, dialect, seen, capture):
         report.actions.append((dialect.address.label, action))
-        mended = mended or (isinstance(action, InstallCapture) and action.mends)
+        if isinstance(action, InstallCapture):
+            capture, mended = action.capture, mended or action.mends
         if act:
             execute.run(session, dialect, action, patience=patience, waiting=waiting)
     for spot in dialect.blind_spots(seen.shape):

@@ -98,6 +98,9 @@ def found(session: Session, dialect: Dialect, owner: str, lease: float, *, adopt
             f"capture in {dialect.address.label} belongs to {row.owner!r}, not to {owner!r}; "
             "stop that one and adopt its capture (run --adopt), or use another captureSchema"
         )
+    if session.row(f"select 1 from {dialect.ours('lease')} where id = 1") is None:
+        # Whoever made the control row died before this one. Its lease is over, so that capture begins a new life.
+        session.run(f"insert into {dialect.ours('lease')} (id, until) values (1, 1)")
     after = dialect.control(session)
     assert after is not None
     return after

@@ -150,6 +150,7 @@ def shaping(mirror: Mirror) -> str:
         [
             mirror.where,
             list(mirror.capture.key),
+            mirror.capture.version,
             [(c.destination, c.expression, c.source_native, c.destination_native) for c in mirror.columns],
         ]
     )

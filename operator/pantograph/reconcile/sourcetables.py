@@ -82,6 +82,10 @@ def plan(subject: str, dialect: Dialect, seen: TableSeen, capture: Capture) -> l
     if known and same_table and seen.state.healthy and not seen.broken:
         return []
     mends = seen.capture is not None
+    if seen.capture is not None:
+        # What was written while it was not whole is unknown: the version tells every Reflection to sweep, also when the
+        # process that mends it dies before it can.
+        capture = replace(capture, version=seen.capture.version + 1)
     why = seen.broken or "; ".join(seen.state.problems) or ("it is another table" if mends and not same_table else "")
     summary = f"{'mend' if mends else 'install'} capture of {seen.shape.label}" + (f" ({why})" if why and mends else "")
     return [InstallCapture(subject, summary, tuple(dialect.install(capture, seen.shape)), capture, mends)]
