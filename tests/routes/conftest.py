@@ -25,6 +25,8 @@ class Pair:
         self.app = Client(source)
         self._mirrors = contextlib.ExitStack()
         self.documents: list[dict[str, Any]] = []
+        # Fields of what the process is asked to do that manifests cannot say, as they would be unwise.
+        self.changes: dict[str, Any] = {}
 
     def make(self, *statements: str) -> None:
         """Run statements at the source as the application."""
@@ -35,7 +37,7 @@ class Pair:
         """Begin to mirror; again, when it was stopped, with the same manifests if none are named."""
         if tables:
             self.documents = mirrors.documents(self.source, self.destination, tables, database=database)
-        return self._mirrors.enter_context(mirrors.Mirror(self.documents))
+        return self._mirrors.enter_context(mirrors.Mirror(self.documents, **self.changes))
 
     def stop(self) -> None:
         self._mirrors.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -107,12 +108,13 @@ def in_step(destination: TestDatabase) -> int:
 class Mirror:
     """The process of every source Database in `made`, in threads of this one."""
 
-    def __init__(self, made: list[dict[str, Any]], *, adopt: bool = False) -> None:
+    def __init__(self, made: list[dict[str, Any]], *, adopt: bool = False, **changes: Any) -> None:
         self.board = reporting.Board()
         self.messages: list[str] = []
         self.board.messages = self.messages.append
         self._stop = threading.Event()
-        self.processes = [process.Process(one, self.board, self._stop) for one in wanted(made, adopt=adopt)]
+        asked = [dataclasses.replace(one, **changes) for one in wanted(made, adopt=adopt)]
+        self.processes = [process.Process(one, self.board, self._stop) for one in asked]
         self._threads = [threading.Thread(target=one.run, daemon=True) for one in self.processes]
 
     def __enter__(self) -> Self:
