@@ -55,7 +55,7 @@ class Repairs(threading.Thread):
                     f"{mirror.name}: compared after the source moved: {result.rows} rows, "
                     f"{result.differences} differed, {result.repaired} repaired{ended}"
                 )
-                done = done and result.equal
+                done = done and result.settled
         finally:
             reader.close()
             writer.close()
