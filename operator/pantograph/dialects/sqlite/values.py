@@ -343,9 +343,17 @@ def encode_real(value: Any) -> Any:
     return value
 
 
+def encode_decimal(value: Any) -> Any:
+    """Integers as the digits that decimals are sent as."""
+    return str(value) if isinstance(value, int) else value
+
+
 def encoder(type_: LogicalType) -> Converter | None:
     """From canonical to storage."""
-    return encode_real if type_.kind is Kind.FLOAT else None
+    if type_.kind is Kind.FLOAT:
+        return encode_real
+    # A source's integer may be wider than 63 bits, and then stands in a column of decimals.
+    return encode_decimal if type_.kind is Kind.DECIMAL else None
 
 
 # -- functions that our own connections have ---------------------------------------------------------------------------
