@@ -136,7 +136,7 @@ class Reader(base.WindowReader):
             f"select '{capture}', count(*) from {self._tables[capture]} where {_within(ranges)}"
             for capture, ranges in sorted(open_.items())
         ]
-        visible = [f"{capture}={count}" for capture, count in side.rows(" union all ".join(parts)) if count]
+        visible = [f"{capture}={count}" for capture, count in _asking(side)(" union all ".join(parts)) if count]
         return f"{generation}/{written}/{','.join(visible)}/{int(self._clock() / pace)}"
 
     def unresolved(self) -> tuple[int, float]:
@@ -205,7 +205,7 @@ class Reader(base.WindowReader):
             f"select '{capture}', count(*), max(id) from {self._tables[capture]} where id > {memory.high}"
             for capture, memory in self._memory.items()
         ]
-        found = session.rows(" union all ".join(parts)) if parts else []
+        found = _asking(session)(" union all ".join(parts)) if parts else []
         return {capture: (count, top) for capture, count, top in found if count}
 
     def _tops(self, watch: _Query) -> dict[str, int]:
@@ -216,7 +216,7 @@ class Reader(base.WindowReader):
     def _settle(self, session: base.Session, now: float) -> None:
         """Take out of the open ids what this snapshot shows, then what was known to be over before it began."""
         for capture, memory in self._memory.items():
-            shows = _Shows(session.rows, self._tables[capture])
+            shows = _Shows(_asking(session), self._tables[capture])
             for group in memory.groups:
                 if group.absent or shows.ranges(group.sample):
                     left = positions.without(group.ranges, shows.ranges(group.ranges))
@@ -243,7 +243,7 @@ class Reader(base.WindowReader):
         if high - memory.high > count:
             fresh = [(memory.high + 1, high)]
             if count:
-                fresh = positions.without(fresh, _Shows(session.rows, self._tables[capture]).islands(fresh))
+                fresh = positions.without(fresh, _Shows(_asking(session), self._tables[capture]).islands(fresh))
         wanted = positions.merged([*fresh, *(r for each in memory.missed for r in each.ranges)])
         if wanted:
             held = self._held(watch, capture, wanted)
@@ -310,36 +310,39 @@ class Reader(base.WindowReader):
             if ranges:
                 parts.append(
                     f"select '{capture}', count(*), timestampdiff(microsecond, min(at), utc_timestamp(6)) from "
-                    f"(select at from {self._tables[capture]} where {_within(ranges)} order by id limit {limit + 1}) t"
+                    f"(select at from {self._tables[capture]} where {_within(ranges)} order by id limit {limit}) t"
                 )
-        found = session.rows(" union all ".join(parts)) if parts else []
-        return {
-            capture: (Pending(min(count, limit), count > limit), max(0.0, (age or 0) / 1e6))
-            for capture, count, age in found
-            if count
-        }
+        found = _asking(session)(" union all ".join(parts)) if parts else []
+        return {capture: (Pending(count), max(0.0, (age or 0) / 1e6)) for capture, count, age in found if count}
 
     def keys(
         self, capture: Capture, window: Window, *, after: int | None = None, limit: int | None = None
     ) -> tuple[str, dict[str, Any]]:
         columns = ", ".join(f"k{i}" for i in range(len(capture.key)))
-        condition = _within(self._ranges(capture, window))
+        ranges = positions.fewer(self._ranges(capture, window), _MOST_IN_SQL)
+        # Numbers as parameters while they are few, so that the statement's text is the same from window to window.
+        params: dict[str, Any] = {}
+        parts = []
+        for n, (low, high) in enumerate(ranges):
+            params |= {f"w{n}": low, f"x{n}": high}
+            parts.append(f"id between :w{n} and :x{n}")
+        condition = f"({' or '.join(parts)})" if 0 < len(parts) <= 4 else _within(ranges)
+        params = params if 0 < len(parts) <= 4 else {}
         table = self._tables[capture.id]
         if limit is None:
-            return f"select distinct {columns} from {table} where {condition}", {}
+            return f"select distinct {columns} from {table} where {condition}", params
         return (
             f"select distinct {columns} from (select {columns} from {table} where {condition} and id > :after "
             "order by id limit :page) p",
-            {"after": after or 0, "page": limit},
+            {**params, "after": after or 0, "page": limit},
         )
 
     def page_end(self, session: base.Session, capture: Capture, window: Window, after: int, limit: int) -> int | None:
-        row = session.row(
+        ((last,),) = _asking(session)(
             f"select max(id) from (select id from {self._tables[capture.id]} "
-            f"where {_within(self._ranges(capture, window))} and id > :after order by id limit :page) p",
-            after=after, page=limit,
-        )  # fmt: skip
-        return None if row is None or row[0] is None else int(row[0])
+            f"where {_within(self._ranges(capture, window))} and id > {after} order by id limit {limit}) p"
+        )
+        return None if last is None else int(last)
 
     def _ranges(self, capture: Capture, window: Window) -> list[Range]:
         since = positions.parse(window.since).get(capture.id, Seen())
@@ -397,8 +400,8 @@ class Reader(base.WindowReader):
     def _oldest(self, session: base.Session, capture: Capture, condition: str, limit: int) -> list[int]:
         return [
             row[0]
-            for row in session.rows(
-                f"select id from {self._tables[capture.id]} where {condition} order by id limit :page", page=limit
+            for row in _asking(session)(
+                f"select id from {self._tables[capture.id]} where {condition} order by id limit {limit}"
             )
         ]
 
@@ -410,13 +413,25 @@ class Reader(base.WindowReader):
         deleted = 0
         for i in range(0, len(ids), 500):
             listed = " union all ".join(f"select {each} as id" for each in ids[i : i + 500])
-            deleted += session.run(
+            deleted += session.direct(
                 f"delete d from ({listed}) x straight_join {self._tables[capture.id]} d on d.id = x.id"
             )
         return deleted
 
 
 _Query = Callable[[str], Sequence[Any]]
+
+
+def _asking(session: base.Session) -> _Query:
+    """Ask with a text that is never the same again: it is nothing to parse for parameters, or to remember."""
+
+    def ask(sql: str) -> Sequence[Any]:
+        with session.using() as cursor:
+            cursor.execute(sql)
+            rows: Sequence[Any] = cursor.fetchall()
+            return rows
+
+    return ask
 
 
 class _Shows:
