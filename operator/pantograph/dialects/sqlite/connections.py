@@ -60,7 +60,7 @@ def _set_up(raw: Connection, role: Role, creating: bool) -> None:
     raw.create_aggregate("pantograph_total", 1, values.Total)  # type: ignore[arg-type]  # may yield a text, too
     if creating:
         raw.execute("pragma journal_mode = wal")
-    raw.execute("pragma temp_store = memory")
+    raw.execute("pragma temp_store = file")
     # Whatever the library was built with: constraints of a destination hold, a source is never written through one.
     raw.execute(f"pragma foreign_keys = {'on' if role is Role.WRITER else 'off'}")
     # In WAL mode NORMAL loses the last commits with the power, never the file: position and rows are in the same
