@@ -1,10 +1,12 @@
 """`pantograph run` ends as its page says, and mirrors until then."""
 
 import signal
+import subprocess
+import sys
 
 import pytest
 
-from tests.command.conftest import reflection, source_table, wait_for, write
+from tests.command.conftest import environment, reflection, source_table, wait_for, write
 
 
 def test_once_copies_everything_and_ends(call, shop):
@@ -121,3 +123,19 @@ def test_a_reflection_that_is_paused_moves_nothing_and_keeps_nobody_waiting(call
     assert ended.returncode == 0, ended.stderr
     assert ["customers", "paused"] in [line.split()[:2] for line in ended.stdout.splitlines()]
     assert shop.rows("customers")[1] == []
+
+
+def test_a_second_interrupt_does_not_wait():
+    code = (
+        "import time\nfrom pantograph.cli import running\nwith running.Stopping():\n print('ready', flush=True)\n"
+        + (" while True: time.sleep(0.1)\n")
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=environment(), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):  # signals of one kind that wait are one
+            process.wait(1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
