@@ -50,9 +50,12 @@ class World:
         self._open.close()
 
     def lease(self, seconds):
+        self.lease_on(self.admin, seconds)
+
+    def lease_on(self, session, seconds):
         until = f"cast({self.dialect.now()} as signed) + :s"
-        self.admin.run(f"replace into {self.dialect.ours('lease')} values (1, {until})", s=seconds)
-        self.dialect.lease_renewed(self.admin, seconds)
+        session.run(f"replace into {self.dialect.ours('lease')} values (1, {until})", s=seconds)
+        self.dialect.lease_renewed(session, seconds)
 
     def run(self, *statements):
         with self.app.cursor() as cursor:
@@ -117,7 +120,10 @@ class World:
         keys, params = reader.keys(mirror.capture, window)
         decoders = [None, *(self.dialect.decode(column.source_type) for column in mirror.columns)]
         return [
-            tuple(decode(value) if decode and value is not None else value for decode, value in zip(decoders, row, strict=True))
+            tuple(
+                decode(value) if decode and value is not None else value
+                for decode, value in zip(decoders, row, strict=True)
+            )
             for row in self.reader.rows(self.dialect.changes(mirror, keys), **params)
         ]
 
@@ -130,10 +136,13 @@ def world(my_db):
 
 
 @pytest.fixture
-def process(world):
-    """The same, with the PROCESS privilege."""
-    world.database.grant("process")
-    return world
+def process(my_db):
+    """The same, with the PROCESS privilege; a global privilege is for connections that come after it."""
+    database = my_db()
+    database.grant("process")
+    made = World(database)
+    yield made
+    made.close()
 
 
 __all__ = ["Position", "Window", "World"]

@@ -213,9 +213,8 @@ def load_lines(
     """LOAD DATA of blocks of whole lines, a few megabytes a statement."""
     picked, assigned = [], []
     for i, (name, column) in enumerate(zip(names, columns, strict=True)):
-        kind = column.destination_type.kind if column else Kind.INTEGER
         is_bit = column is not None and types.base_name(column.destination_native) == "bit"
-        if kind in (Kind.BYTES, Kind.OTHER) or is_bit:
+        if _is_binary(column) or is_bit:
             picked.append(f"@b{i}")
             assigned.append(f"{name} = {f'@b{i} + 0' if is_bit else f'unhex(@b{i})'}")
         else:
@@ -274,11 +273,17 @@ def _lines(rows: Iterable[Sequence[Any]], columns: Sequence[Mapped | None]) -> I
         yield ("\n".join(block) + "\n").encode()
 
 
+def _is_binary(column: Mapped | None) -> bool:
+    return column is not None and (
+        column.destination_type.kind is Kind.BYTES or types.base_name(column.destination_native) in types.SPATIAL
+    )
+
+
 def _renderer(column: Mapped | None) -> Callable[[Any], str]:
     kind = column.destination_type.kind if column else Kind.INTEGER
-    if kind in (Kind.BYTES, Kind.OTHER):
+    if _is_binary(column):
         return _hex
-    if kind in (Kind.TEXT, Kind.JSON):
+    if kind in (Kind.TEXT, Kind.JSON, Kind.OTHER):
         return _text
     return _plain
 

@@ -138,19 +138,23 @@ def shape(session: Session, schema: str, database: str, table: str, *, mariadb: 
 
 
 def identity(session: Session, schema: str, table: str) -> str:
-    """InnoDB's number of the table, which TRUNCATE, a rebuild and a swap change; "" without the PROCESS privilege.
+    """InnoDB's numbers of the table and its partitions, which TRUNCATE, a rebuild and a swap change; "" without the
+    PROCESS privilege.
 
     The creation time, which stands in for it, stays what it was over a TRUNCATE.
     """
+    # InnoDB writes names as they are in the file system; as binary, or the server would write them back.
+    coded = "cast(cast(convert({} using filename) as binary) as char character set latin1)"
     try:
         row = session.row(
-            "select table_id from information_schema.innodb_sys_tables "
-            "where name = concat(convert(:schema using filename), '/', convert(:table using filename))",
+            "select group_concat(t.table_id order by t.table_id) from information_schema.innodb_sys_tables t join "
+            f"(select concat({coded.format(':schema')}, '/', {coded.format(':table')}) as name) n "
+            "on t.name = n.name or t.name like concat(replace(n.name, '_', '\\\\_'), '#p#%')",
             schema=schema, table=table,
         )  # fmt: skip
     except errors.DatabaseError:
         return ""
-    return str(row[0]) if row else ""
+    return str(row[0]) if row and row[0] else ""
 
 
 def _column(row: Sequence[Any]) -> Column:

@@ -115,10 +115,10 @@ def native(type_: LogicalType, *, key: bool = False) -> str:
     raise errors.SpecError(f"{type_} has no type here that holds every value")
 
 
-_OTHERS = {
-    "inet4", "inet6", "geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon",
-    "geometrycollection",
+SPATIAL = {
+    "geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geometrycollection",
 }  # fmt: skip
+_OTHERS = SPATIAL | {"inet4", "inet6"}
 
 
 def _text(length: int, key: bool) -> str:
