@@ -22,6 +22,8 @@ from pantograph.model.types import Kind
 # Up to here a list of values in the statement is faster than emptying, filling and reading a temporary table (of 8
 # columns, 50 rows in 1.5 and 2.5 ms, 100 rows in 4.0 and 2.2 ms).
 FEW = 80
+MANY = 2000
+_MERGES = 150000
 
 # Binary COPY into another type writes garbage without an error, so only these, and only into exactly the same.
 _BINARY = {
@@ -282,6 +284,8 @@ def upsert(session: Session, target: Target, staged: Staged) -> int:
         action = f"do update set {sets} where ({old}) is distinct from ({new})"
     else:
         action = "do nothing"
+    if staged.rows >= MANY and not folding and session.raw.server_version >= _MERGES:
+        return session.direct(_merge(target, staged, written))
     present = f"select {names} from {staged.source} where present = 1"
     if folding:
         # The stage compares by the database's collation; from the table's own columns the rows take theirs.
@@ -290,6 +294,27 @@ def upsert(session: Session, target: Target, staged: Staged) -> int:
     return session.direct(
         f"insert into {target.table} as d ({names}) overriding system value {present} order by {keys} "
         f"on conflict ({keys}) {action}"
+    )
+
+
+def _merge(target: Target, staged: Staged, written: Sequence[tuple[str, Mapped]]) -> str:
+    """MERGE, which joins once where ON CONFLICT looks each key up and locks its row: a quarter less time for many.
+
+    It does not see a key that another session inserts at the same moment, which then is a unique conflict and is tried
+    again; nobody else writes these keys while we hold the checkpoint.
+    """
+    names = ", ".join(target.columns)
+    matched = " and ".join(f"d.{key} = s.{key}" for key in target.keys)
+    update = ""
+    if written:
+        old = ", ".join(_comparable(f"d.{name}", column) for name, column in written)
+        new = ", ".join(_comparable(f"s.{name}", column) for name, column in written)
+        sets = ", ".join(f"{name} = s.{name}" for name, _ in written)
+        update = f"when matched and s.present = 1 and ({old}) is distinct from ({new}) then update set {sets} "
+    values = ", ".join(f"s.{name}" for name in target.columns)
+    return (
+        f"merge into {target.table} as d using {staged.source} on {matched} {update}"
+        f"when not matched and s.present = 1 then insert ({names}) overriding system value values ({values})"
     )
 
 

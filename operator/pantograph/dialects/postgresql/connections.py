@@ -58,6 +58,8 @@ LIMITS: dict[Role, dict[str, str]] = {
         "idle_in_transaction_session_timeout": "60s",
         # Poll and window statements are prepared once for 200 tables; planning them again would cost more than running.
         "plan_cache_mode": "force_generic_plan",
+        # Keys of a large window are made distinct and joined in memory.
+        "work_mem": "32MB",
     },
     Role.SIDE: {
         "statement_timeout": "60s",
@@ -71,6 +73,9 @@ LIMITS: dict[Role, dict[str, str]] = {
         "idle_in_transaction_session_timeout": "5min",
         # Cannot lose anything: the position is in the same commit as the rows.
         "synchronous_commit": "off",
+        # Stages stay in memory while they are of ordinary size, and joins with them as well.
+        "temp_buffers": "32MB",
+        "work_mem": "32MB",
     },
     Role.ADMIN: {
         "statement_timeout": "60s",
