@@ -89,7 +89,7 @@ class State:
     nonces: (nonce, position) pairs, oldest first, each position taken before its nonce was committed. life: of the
     source's server. suspect: the source moved, and what it lost has not been looked for yet. table: identity of the
     destination table. shaping: a hash of all that decides what a row looks like; another one means a sweep. in_step: a
-    Reflection that moves with its stream has no position of its own.
+    Reflection that moves with its stream has no position of its own. stream: the name of that stream's checkpoint.
     """
 
     incarnation: str = ""
@@ -102,6 +102,7 @@ class State:
     page: Page | None = None
     sweep: Sweep | None = None
     in_step: bool = False
+    stream: str = ""
     complete: bool = False
     table: str = ""
     shaping: str = ""

@@ -299,7 +299,10 @@ def _write(
     session, target = route.writer, route.target
     try:
         state = dataclasses.replace(
-            imaged(stream.checkpoint.state, route.clock()), incarnation=route.incarnation, life=route.life
+            imaged(stream.checkpoint.state, route.clock()),
+            incarnation=route.incarnation,
+            life=route.life,
+            suspect=any(group.checkpoint.state.suspect for group in (stream, *joiners)),
         )
         with session.step(steps.MOVE_CHECKPOINT):
             moved = checkpoints.move(session, target, with_epoch(stream.checkpoint, route), until, state)
@@ -309,7 +312,9 @@ def _write(
                     target,
                     with_epoch(joiner.checkpoint, route),
                     Position(""),
-                    dataclasses.replace(joiner.checkpoint.state, in_step=True),
+                    dataclasses.replace(
+                        joiner.checkpoint.state, in_step=True, stream=stream.checkpoint.name, suspect=False
+                    ),
                 )
                 for joiner in joiners
             ]
@@ -377,6 +382,7 @@ def touch_apart(route: Route, group: Group, stream: State) -> None:
         lambda state: dataclasses.replace(
             state,
             in_step=False,
+            stream="",
             nonces=list(stream.nonces),
             suspect=state.suspect or stream.suspect,
             incarnation=route.incarnation,

@@ -22,7 +22,7 @@ from pantograph.pipeline import fence, steps
 from pantograph.pipeline.turn import Group, Limits
 from pantograph.reflector.repairs import Repairs
 from pantograph.reflector.reporting import Board
-from pantograph.reflector.streams import Apart, News, Source, Stream, Worker, why_sweep
+from pantograph.reflector.streams import Apart, News, Source, Stream, Worker, moves_with_its_stream, why_sweep
 
 NONCE_EVERY = 60.0
 FIRST_NONCE = 1.0
@@ -279,7 +279,7 @@ class Process:
         for name, members in by_stream.items():
             stream = self._streams.get((destination, name))
             if stream is None:
-                in_step = {n: r for n, r in members.items() if r.checkpoint and r.checkpoint.state.in_step}
+                in_step = {n: r for n, r in members.items() if moves_with_its_stream(r)}
                 stream = Stream(name, source, address, dialects.load, dict(in_step))
                 stream.aside = self._aside_of(source, stream, address)
                 self._streams[destination, name] = stream

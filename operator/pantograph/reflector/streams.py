@@ -312,7 +312,7 @@ class Apart(Worker):
         group = self.group = Group(checkpoint, [ready.mirror])
         if checkpoint.state.in_step:
             # It left its stream without having been written down: it stands where the stream stands.
-            stream = known.get(stream_name(ready))
+            stream = known.get(checkpoint.state.stream or stream_name(ready))
             group.read = stream.position if stream else Position("")
             turn.touch_apart(self.route, group, stream.state if stream else State())
         self.source.groups[self.group_key(group)] = group
@@ -418,6 +418,12 @@ def stream_name(ready: Ready) -> str:
     return f"stream/{ready.wanted.stream}"
 
 
+def moves_with_its_stream(ready: Ready) -> bool:
+    """Is it in step with the very stream that it is wanted in?"""
+    state = ready.checkpoint.state if ready.checkpoint else State()
+    return state.in_step and state.stream in ("", stream_name(ready))
+
+
 def begun(state: State, route: Route, ready: Ready) -> State:
     """The state of a Reflection that begins without a copy: what changes from now on is moved."""
     return dataclasses.replace(
@@ -491,6 +497,7 @@ class Stream(Worker):
         mirrors = [ready.mirror for ready in self.members.values()]
         group = Group(checkpoint, mirrors)
         self.source.groups[self.group_key(group)] = group
+        self._part_absent(group, known)
         purged = {ready.mirror.capture.id: ready.purged for ready in self.members.values()}
         if not self.judge(group, purged):
             for ready in list(self.members.values()):
@@ -583,6 +590,18 @@ class Stream(Worker):
             seen.image, seen.image_reason, seen.image_at = state.image, state.image_reason, state.image_at
             seen.complete = True
         return outcome
+
+    def _part_absent(self, group: Group, known: dict[str, Checkpoint]) -> None:
+        """Write down where those stand that are in step and not here: the stream goes on without them."""
+        here = {checkpoint_name(name) for name in self.members}
+        for own in known.values():
+            if own.state.in_step and own.state.stream == group.checkpoint.name and own.name not in here:
+                turn.touch_apart(self.route, Group(own, [], read=group.read), group.checkpoint.state)
+        # Whether their last attempt to join came about is unknown: they look at their own checkpoints.
+        with self._lock:
+            arrived, self._arrived = self._arrived, []
+        for _, ready in arrived:
+            self.aside(ready, "")
 
     def _set_aside(self, group: Group, error: writer.MirrorRejected) -> None:
         """One Reflection's rows do not fit: it leaves, and its neighbours go on."""
