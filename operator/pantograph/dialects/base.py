@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Protocol
 import sqlalchemy as sa
 
 from pantograph import errors
-from pantograph.model.changes import Capture, Control, Pending, Position, Row, Window
+from pantograph.model.changes import NOWHERE, Capture, Control, Pending, Position, Row, Window
 from pantograph.model.mirrors import Mirror
 from pantograph.model.tables import Column, TableShape
 from pantograph.model.types import LogicalType
@@ -307,8 +307,11 @@ class WindowReader(abc.ABC):
         """The id of the last of those `limit` events; None when there are none."""
 
     @abc.abstractmethod
-    def covers(self, position: Position, mark: str, capture: Capture) -> bool:
-        """Has `position` read everything that `captures.purged` = `mark` says retention took? "" is always covered."""
+    def covers(self, position: Position, mark: str, capture: Capture, until: Position = NOWHERE) -> bool:
+        """Has `position` read everything that `captures.purged` = `mark` says retention took? "" is always covered.
+
+        until: a later snapshot, where one is known: what was still running then, nobody has taken.
+        """
 
     @abc.abstractmethod
     def issued(self, session: Session, position: Position) -> bool:
@@ -659,6 +662,20 @@ class Dialect(abc.ABC):
         """Put rows (canonical values) where `upsert` and `delete` can use them, by the engine's fastest safe way; a
         handful goes without a temporary table. An earlier stage of the mirror is emptied. Takes no lock that others
         feel."""
+
+    # Rows may also come as lines of text, as PostgreSQL's COPY writes them: fields between tabs, `\N` for NULL, each
+    # backslash, tab, newline and carriage return escaped. Bytes are this, then their hexadecimal digits; None: no lines
+    # are taken.
+    line_bytes: ClassVar[str | None] = None
+
+    def takes_lines(self, session: Session) -> bool:
+        """Does the server at hand allow what `take_lines` does?"""
+        return self.line_bytes is not None
+
+    def take_lines(self, session: Session, mirror: Mirror, lines: Iterable[bytes], *, direct: bool) -> Staged:
+        """Blocks of whole lines `present, *columns` into a stage; with `direct`, of lines without `present` straight
+        into the destination's table. An error that `lines` raises is raised as it is."""
+        raise NotImplementedError
 
     def unstage(self, session: Session, mirror: Mirror, staged: Staged) -> None:
         """Empty the stage again, inside the same transaction."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pantograph.dialects.mysql.dialect import MySQL
 
 HANDFUL = 200
+NUMBER = "pantograph_n"
+"""A column of the stage that tells apart what the destination holds equal."""
 _HANDFUL_BYTES = 128 * 1024
 _CHUNK = 4 * 1024 * 1024
 """Bytes a LOAD DATA or, with the packet's limit in mind, an INSERT."""
@@ -58,8 +60,8 @@ class Target:
             for name, column in zip(self.columns, self.mirror.columns, strict=True)
         ]
         # By the destination's key, so that the stage is read in its order; the number tells apart what it holds equal.
-        order = f", primary key ({', '.join(self.keys)}, pantograph_n)" if self._indexable() else ""
-        return f"(present tinyint not null, {', '.join(listed)}, pantograph_n int not null{order})"
+        order = f", primary key ({', '.join(self.keys)}, {NUMBER})" if self._indexable() else ""
+        return f"(present tinyint not null, {', '.join(listed)}, {NUMBER} bigint not null{order})"
 
     def _indexable(self) -> bool:
         width = 4
@@ -92,16 +94,17 @@ def stage(session: Session, target: Target, batches: Batches) -> Staged:
             break
     else:
         if not first:
-            return Staged(f"(select 0 as present, {_nulls(target)} from dual where false) as s", 0, literal=True)
+            return Staged(f"(select 0 as present, {_nulls(target)} from dual where false) as s", 0, True, 0, 0)
         if target.literal_is_safe:
-            return Staged(_literal_rows(target, first), len(first), literal=True)
+            present = sum(1 for row in first if row[0])
+            return Staged(_literal_rows(target, first), len(first), True, present, len(first) - present)
     prepare(session, target)
 
     def everything() -> Iterator[Sequence[Row]]:
         yield first
         yield from flow
 
-    return Staged(f"{target.stage} as s", fill(session, target, everything()))
+    return fill(session, target, everything())
 
 
 def prepare(session: Session, target: Target) -> None:
@@ -115,26 +118,46 @@ def unstage(session: Session, target: Target, staged: Staged) -> None:
         session.direct(f"drop temporary table if exists {target.stage}")
 
 
-def fill(session: Session, target: Target, batches: Batches) -> int:
-    """All rows into the stage; how many."""
-    number = 0
+def fill(session: Session, target: Target, batches: Batches) -> Staged:
+    """All rows into the stage."""
+    count = present = 0
 
-    def numbered() -> Iterator[tuple[Any, ...]]:
-        nonlocal number
+    def counted() -> Iterator[Row]:
+        nonlocal count, present
         for batch in batches:
-            for row in batch:
-                number += 1
-                yield (*row, number)
+            count += len(batch)
+            present += sum(1 for row in batch if row[0])
+            yield from batch
 
-    columns = ["present", *target.columns, "pantograph_n"]
-    _load(session, target.stage, columns, [None, *target.mirror.columns, None], numbered())
-    return number
+    columns = [None, *target.mirror.columns]
+    if may_load(session):
+        load_lines(
+            session, target.stage, ["present", *target.columns], columns, _lines(counted(), columns), number=True
+        )
+    else:
+        rows = ((*row, n) for n, row in enumerate(counted()))
+        _insert_values(session, target.stage, ["present", *target.columns, NUMBER], [*columns, None], rows)
+    return Staged(f"{target.stage} as s", count, present=present, absent=count - present)
+
+
+def take_lines(session: Session, target: Target, lines: Iterable[bytes], *, direct: bool) -> Staged:
+    """Rows that another engine wrote as lines already."""
+    columns: list[Mapped | None] = list(target.mirror.columns)
+    if direct:
+        return Staged("", load_lines(session, target.table, target.columns, columns, lines))
+    prepare(session, target)
+    names = ["present", *target.columns]
+    rows = load_lines(session, target.stage, names, [None, *columns], lines, number=True)
+    return Staged(f"{target.stage} as s", rows)
 
 
 def insert(session: Session, target: Target, batches: Batches) -> int:
-    """Straight into the destination."""
-    rows = (row[1:] for batch in batches for row in batch)
-    return _load(session, target.table, target.columns, list(target.mirror.columns), rows)
+    """The rows that are present, straight into the destination."""
+    rows = (row[1:] for batch in batches for row in batch if row[0])
+    columns = list(target.mirror.columns)
+    if may_load(session):
+        return load_lines(session, target.table, target.columns, columns, _lines(rows, columns))
+    return _insert_values(session, target.table, target.columns, columns, rows)
 
 
 def _width(row: Row) -> int:
@@ -199,19 +222,18 @@ def may_load(session: Session) -> bool:
     return known
 
 
-def _load(
-    session: Session, table: str, names: Sequence[str], columns: Sequence[Mapped | None], rows: Iterable[Sequence[Any]]
-) -> int:
-    if may_load(session):
-        return load_lines(session, table, names, columns, _lines(rows, columns))
-    return _insert_values(session, table, names, columns, rows)
-
-
 def load_lines(
-    session: Session, table: str, names: Sequence[str], columns: Sequence[Mapped | None], lines: Iterable[bytes]
+    session: Session,
+    table: str,
+    names: Sequence[str],
+    columns: Sequence[Mapped | None],
+    lines: Iterable[bytes],
+    *,
+    number: bool = False,
 ) -> int:
-    """LOAD DATA of blocks of whole lines, a few megabytes a statement."""
-    picked, assigned = [], []
+    """LOAD DATA of blocks of whole lines, a few megabytes a statement. number: the rows, in a column of the stage."""
+    picked: list[str] = []
+    assigned = [f"{NUMBER} = @pantograph_n := ifnull(@pantograph_n, 0) + 1"] if number else []
     for i, (name, column) in enumerate(zip(names, columns, strict=True)):
         is_bit = column is not None and types.base_name(column.destination_native) == "bit"
         if _is_binary(column) or is_bit:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import pymysql.cursors
@@ -12,7 +13,7 @@ from sqlalchemy.dialects.mysql import pymysql as sa_pymysql
 from pantograph import errors
 from pantograph.dialects import base
 from pantograph.dialects.base import verbatim
-from pantograph.dialects.mysql import bulk, capture, connections, inspection, types, windows
+from pantograph.dialects.mysql import bulk, capture, connections, inspection, lines, types, windows
 from pantograph.model import names
 from pantograph.model.changes import Capture
 from pantograph.model.mirrors import Mirror
@@ -209,6 +210,24 @@ class MySQL(base.Dialect):
     def not_beyond(self, names: Sequence[str], values: Sequence[str]) -> str:
         return _lexicographic(names, values, "<", "<=")
 
+    def pipe(
+        self,
+        session: base.Session,
+        sql: str,
+        params: Mapping[str, Any],
+        mirror: Mirror,
+        target: base.Dialect,
+        writer: base.Session,
+        *,
+        direct: bool = False,
+    ) -> base.Staged | None:
+        mark = target.line_bytes
+        if mark is None or not lines.possible(mirror) or not target.takes_lines(writer):
+            return None
+        flow = lines.Flow(session, lines.statement(mirror, sql, mark, direct=direct), params)
+        staged = target.take_lines(writer, mirror, flow, direct=direct)
+        return staged if direct else dataclasses.replace(staged, present=flow.rows - flow.absent, absent=flow.absent)
+
     # -- the destination ---------------------------------------------------------------------------------------------
 
     def create_table(
@@ -236,6 +255,14 @@ class MySQL(base.Dialect):
 
     def unstage(self, session: base.Session, mirror: Mirror, staged: base.Staged) -> None:
         bulk.unstage(session, bulk.Target(mirror, self), staged)
+
+    line_bytes = ""
+
+    def takes_lines(self, session: base.Session) -> bool:
+        return bulk.may_load(session)
+
+    def take_lines(self, session: base.Session, mirror: Mirror, lines: Iterable[bytes], *, direct: bool) -> base.Staged:
+        return bulk.take_lines(session, bulk.Target(mirror, self), lines, direct=direct)
 
     def insert(self, session: base.Session, mirror: Mirror, batches: base.Batches) -> int:
         return bulk.insert(session, bulk.Target(mirror, self), batches)

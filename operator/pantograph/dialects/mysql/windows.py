@@ -31,7 +31,7 @@ from pantograph import errors
 from pantograph.dialects import base
 from pantograph.dialects.mysql import positions
 from pantograph.dialects.mysql.positions import Range, Seen
-from pantograph.model.changes import Capture, Pending, Position, Window
+from pantograph.model.changes import NOWHERE, Capture, Pending, Position, Window
 
 if TYPE_CHECKING:
     from pantograph.dialects.mysql.dialect import MySQL
@@ -350,10 +350,13 @@ class Reader(base.WindowReader):
 
     # -- retention ---------------------------------------------------------------------------------------------------
 
-    def covers(self, position: Position, mark: str, capture: Capture) -> bool:
+    def covers(self, position: Position, mark: str, capture: Capture, until: Position = NOWHERE) -> bool:
         if not mark:
             return True
         seen = positions.parse(position).get(capture.id, Seen())
+        if until:
+            unread = positions.between(seen, positions.parse(until).get(capture.id, Seen()))
+            return not unread or unread[0][0] > int(mark)
         return seen.high >= int(mark) and not (seen.open and seen.open[0][0] <= int(mark))
 
     def issued(self, session: base.Session, position: Position) -> bool:

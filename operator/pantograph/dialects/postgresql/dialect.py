@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql as sa_postgresql
 from pantograph import errors
 from pantograph.dialects import base
 from pantograph.dialects.postgresql import bulk, capture, connections, inspection, types, windows
+from pantograph.dialects.postgresql import lines as rows_as_lines
 from pantograph.model.changes import Capture
 from pantograph.model.mirrors import Mirror
 from pantograph.model.tables import Column, TableShape
@@ -262,6 +263,13 @@ end"""
 
     def stage(self, session: base.Session, mirror: Mirror, batches: base.Batches) -> base.Staged:
         return bulk.stage(session, bulk.Target(mirror, self.quote), batches)
+
+    line_bytes = r"\\x"
+
+    def take_lines(
+        self, session: base.Session, mirror: Mirror, lines: Iterable[bytes], *, direct: bool
+    ) -> base.Staged:
+        return rows_as_lines.take(session, bulk.Target(mirror, self.quote), lines, direct=direct)
 
     def insert(self, session: base.Session, mirror: Mirror, batches: base.Batches) -> int:
         return bulk.insert(session, bulk.Target(mirror, self.quote), batches)
