@@ -1,0 +1,18 @@
+"""A minute of it in every full run: nothing lost, nothing torn, and a naive reader that does lose."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.stress.run import servers, stress
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("engine", ["postgresql", "mariadb", "sqlite"])
+def test_writers_kills_and_readers(engine: str) -> None:
+    with servers(engine) as (source, destination):
+        report = stress(source, destination, transactions=1_000_000, seconds=20.0)
+    assert report.clean, report
+    assert report.committed > 0, report
+    assert report.reads > 0, report
+    assert report.control != 0, f"the control lost nothing, so this proves nothing: {report}"
