@@ -1,9 +1,9 @@
 """The dialect. Our tables stand in the user's file, under a prefix.
 
 Transactions: a WRITER begins deferred, so that staging (in temporary tables, which go to a file when they are large)
-takes no lock and the first write, the checkpoint's, waits its turn for the file. That write must come before anything is
-read from the file: a lock that is asked for behind a read that has gone stale is refused at once (SQLITE_BUSY_SNAPSHOT,
-which is `Contended`). All others read before they write, and so take the lock at the beginning.
+takes no lock and the first write, the checkpoint's, waits its turn for the file. That write must come before anything
+is read from the file: a lock that is asked for behind a read that has gone stale is refused at once
+(SQLITE_BUSY_SNAPSHOT, which is `Contended`). All others read before they write, and so take the lock at the beginning.
 """
 
 from __future__ import annotations
