@@ -91,7 +91,10 @@ def found(session: Session, dialect: Dialect, owner: str, lease: float, *, adopt
         # Remembered until its checkpoints have been taken along, whatever happens in between.
         register(session, dialect, row.owner, ADOPTED, "", "")
         session.run(
-            f"update {table} set owner = :owner, epoch = epoch + 1, stamp = {dialect.stamp} where id = 1", owner=owner
+            f"update {table} set owner = :owner, epoch = epoch + 1, incarnation = :incarnation, "
+            f"stamp = {dialect.stamp} where id = 1",
+            owner=owner,
+            incarnation=row.incarnation if row.genuine else str(uuid.uuid4()),
         )
     elif row.owner != owner:
         raise errors.CaptureOwned(
@@ -137,7 +140,9 @@ def advance(
         raise errors.PositionLost("the source holds no control row of ours any more")
     if before.owner != owner:
         raise errors.CaptureOwned(f"capture was adopted by {before.owner!r}; this one stops")
-    incarnation = before.incarnation if before.lease > 0 else str(uuid.uuid4())
+    # This write makes the row genuine, so that it came out of a dump must be said by its incarnation from now on.
+    goes_on = before.lease > 0 and before.genuine
+    incarnation = before.incarnation if goes_on else str(uuid.uuid4())
     nonces = [*before.nonces, nonce][-KEPT_NONCES:]
     session.run(
         f"update {control_table} set nonces = :nonces, nonce_at = {dialect.now()}, incarnation = :incarnation, "
