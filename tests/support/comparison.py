@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import os
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 from tests.servers import TestDatabase
 from tests.support.clients import Client, quoted
 
-PATIENCE = 60.0
+PATIENCE = float(os.environ.get("PANTOGRAPH_TEST_PATIENCE", "60"))
 """Seconds until a condition that must come about has failed. Long, for nothing is measured by it."""
 
 
