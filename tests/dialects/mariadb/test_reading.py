@@ -99,7 +99,9 @@ def test_an_error_in_the_reading_of_lines_is_raised_as_it_is(world, pg_db):
             session.begin()
             session.direct("create temporary table copy (id int, v int)")
             columns = tuple(
-                dataclasses.replace(c, destination_native="integer", destination_type=LogicalType(Kind.INTEGER, bits=32))
+                dataclasses.replace(
+                    c, destination_native="integer", destination_type=LogicalType(Kind.INTEGER, bits=32)
+                )
                 for c in mirror.columns
             )
             mirror = dataclasses.replace(mirror, columns=columns)

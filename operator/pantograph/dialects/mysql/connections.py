@@ -24,6 +24,7 @@ _ISOLATION = {Role.READER: "repeatable read"}
 # How long one statement may take, in seconds. A reader's counts until its last row has been fetched.
 _STATEMENT = {Role.SIDE: 30, Role.READER: 300, Role.WRITER: 600, Role.ADMIN: 600}
 _ROW_LOCK = {Role.SIDE: 2, Role.READER: 2, Role.WRITER: 20, Role.ADMIN: 1}
+_MEMORY = 64 * 1024 * 1024
 
 _OPTIONS: Mapping[str, Callable[[str], Any]] = {
     "unix_socket": str,
@@ -76,7 +77,8 @@ def connect(address: Address, role: Role, timeout: float, statement_limit: str) 
             cursor.execute(
                 f"set session sql_mode = '{SQL_MODE}', time_zone = '+00:00', "
                 f"innodb_lock_wait_timeout = {_ROW_LOCK[role]}, lock_wait_timeout = {1 if role is Role.ADMIN else 20}, "
-                f"group_concat_max_len = 1048576, "
+                # An UPDATE that joins keeps what it is going to write in a table that should not go to the disk.
+                f"group_concat_max_len = 1048576, tmp_table_size = {_MEMORY}, max_heap_table_size = {_MEMORY}, "
                 f"sql_auto_is_null = 0, {statement_limit.format(seconds=_STATEMENT[role])}"
             )
     except BaseException:

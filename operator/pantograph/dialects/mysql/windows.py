@@ -356,7 +356,7 @@ class Reader(base.WindowReader):
         seen = positions.parse(position).get(capture.id, Seen())
         if until:
             unread = positions.between(seen, positions.parse(until).get(capture.id, Seen()))
-            return not unread or unread[0][0] > int(mark)
+            return seen.high >= int(mark) and (not unread or unread[0][0] > int(mark))
         return seen.high >= int(mark) and not (seen.open and seen.open[0][0] <= int(mark))
 
     def issued(self, session: base.Session, position: Position) -> bool:
