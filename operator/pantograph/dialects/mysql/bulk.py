@@ -428,12 +428,26 @@ def _update_then_insert(session: Session, target: Target, staged: Staged) -> int
     late = ""
     if not mirror.other_uniques:
         late = f" on duplicate key update {target.all_from_values}"
-    inserted = session.direct(
-        f"insert into {target.table} ({columns}) select {picked} from {staged.source} "
-        f"left join {target.table} as d on {target.matches} "
-        f"where s.present = 1 and d.{target.keys[0]} is null order by {order}{late}"
+    absent = (
+        f"from {staged.source} left join {target.table} as d on {target.matches} "
+        f"where s.present = 1 and d.{target.keys[0]} is null"
     )
+    try:
+        inserted = session.direct(
+            f"insert into {target.table} ({columns}) select {picked} {absent} order by {order}{late}"
+        )
+    except errors.Rejected as error:
+        # The statement is refused whether or not it would insert anything.
+        if error.code != NO_DEFAULT or _found(session, f"select 1 {absent} limit 1"):
+            raise
+        inserted = 0
     return changed + inserted
+
+
+def _found(session: Session, sql: str) -> bool:
+    with session.using() as cursor:
+        cursor.execute(sql)
+        return bool(cursor.fetchall())
 
 
 def delete(session: Session, target: Target, staged: Staged, *, absent_only: bool) -> int:

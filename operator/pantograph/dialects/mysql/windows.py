@@ -378,7 +378,9 @@ class Reader(base.WindowReader):
         if not read:
             return 0
         condition = _within(positions.fewer(read, 1) if len(read) > _MOST_IN_SQL else read)
-        ids = self._oldest(session, capture, condition, limit)
+        # The very last event stays; see `expire`.
+        (top,) = session.row(f"select max(id) from {self._tables[capture.id]}")
+        ids = [row for row in self._oldest(session, capture, condition, limit) if row < (top or 0)]
         if len(read) > _MOST_IN_SQL:
             ids = [row for row in ids if positions.common([(row, row)], read)]
         return self._delete(session, capture, ids)
@@ -395,7 +397,8 @@ class Reader(base.WindowReader):
         (top,) = session.row(f"select max(id) from {table}")
         ids = []
         for row, expired in oldest:
-            if not expired and row > (top or 0) - max_rows:
+            # The very last event stays: a position that begins now must be seen to lie beyond what was taken.
+            if row >= (top or 0) or (not expired and row > (top or 0) - max_rows):
                 break
             ids.append(row)
         return self._delete(session, capture, ids), str(ids[-1]) if ids else ""
