@@ -24,7 +24,7 @@ COLUMNS = (
 )
 FILL = (
     "insert into orders select seq, concat('customer ', seq), concat('sku', seq % 100), seq % 50, (seq % 1000) / 10.0, "
-    "md5(seq), timestamp '2026-01-01' + interval seq second, true from seq_1_to_{rows}"
+    "md5(seq), timestamp '2026-01-01 00:00:00' + interval seq second, true from seq_1_to_{rows}"
 )
 DIGEST = "select count(*), coalesce(sum(qty), 0) from orders"
 
