@@ -1,0 +1,274 @@
+"""What MariaDB is sent, and how its positions count, without a server."""
+
+import random
+
+import pymysql
+import pytest
+
+from pantograph import dialects, errors
+from pantograph.dialects import base
+from pantograph.dialects.base import Address, Role
+from pantograph.dialects.mysql import capture as mysql_capture
+from pantograph.dialects.mysql import connections, positions, types
+from pantograph.dialects.mysql.positions import Seen
+from pantograph.model.changes import Capture, Position
+from pantograph.model.tables import Column, Reference, TableShape
+from pantograph.model.types import Kind, LogicalType
+
+BIN = "character set utf8mb4 collate utf8mb4_bin"
+
+
+@pytest.fixture
+def dialect():
+    return dialects.load(Address("mariadb", host="nowhere", database="sh`op"))
+
+
+@pytest.fixture
+def shape():
+    columns = (
+        Column("order", types.logical("int(11)"), "int(11)", nullable=False),
+        Column("na`me", types.logical(f"varchar(20) {BIN}", 20), f"varchar(20) {BIN}"),
+    )
+    return TableShape("", "sel%ect", columns, ("order",), identity="InnoDB:1")
+
+
+@pytest.fixture
+def capture():
+    return Capture("abc", "", "sel%ect", ("order",), ("order", "na`me"), "events_select_x", 3)
+
+
+# -- positions ---------------------------------------------------------------------------------------------------------
+
+
+def ids(ranges):
+    return {n for low, high in ranges for n in range(low, high + 1)}
+
+
+def some(random_, top=60):
+    return positions.merged((low, low + random_.randrange(4)) for low in random_.sample(range(1, top), 8))
+
+
+def test_ranges_are_sets():
+    random_ = random.Random(1)
+    for _ in range(500):
+        one, other = some(random_), some(random_)
+        assert ids(positions.merged(one + other)) == ids(one) | ids(other)
+        assert ids(positions.without(one, other)) == ids(one) - ids(other)
+        assert ids(positions.common(one, other)) == ids(one) & ids(other)
+        assert positions.count(one) == len(ids(one))
+        few = positions.fewer(one, 3)
+        assert len(few) <= 3
+        assert ids(one) <= ids(few)
+
+
+def test_a_window_is_what_the_later_position_has_read_and_the_earlier_has_not():
+    random_ = random.Random(2)
+    for _ in range(500):
+        high = random_.randrange(20, 60)
+        since = Seen(high, tuple(positions.common(some(random_), [(1, high)])))
+        until = Seen(high + random_.randrange(20), tuple(some(random_)))
+
+        def read(seen):
+            return set(range(1, seen.high + 1)) - ids(seen.open)
+
+        assert ids(positions.between(since, until)) == read(until) - read(since)
+        assert ids(positions.all_read([since, until])) == read(since) & read(until)
+
+
+def test_a_position_reads_as_it_was_written():
+    seen = {"a": Seen(10, ((3, 4), (7, 7))), "b": Seen()}
+    assert positions.parse(positions.render(seen)) == seen
+    assert positions.parse(Position("")) == {}
+
+
+def test_too_many_ranges_stop_the_position_below_the_oldest():
+    many = tuple((n, n) for n in range(5, 30_000, 2))
+    few = Seen(100, ((7, 8),))
+    text = positions.render({"a": Seen(40_000, many), "b": few})
+    assert positions.parse(text) == {"a": Seen(4), "b": few}
+    assert len(text) <= 256 * 1024
+    wide = {f"capture{n}": Seen(10**18, tuple((10**17 + 2 * i,) * 2 for i in range(4000))) for n in range(3)}
+    assert len(positions.render(wide)) <= 256 * 1024
+
+
+# -- rendering ---------------------------------------------------------------------------------------------------------
+
+
+def test_names_are_quoted_and_our_database_is_our_own(dialect):
+    assert dialect.ours("control") == "`pantograph_sh``op`.`control`"
+    assert dialect.table("", "a`b") == "`a``b`"
+
+
+def test_triggers_insert_values_and_read_no_table(dialect, capture, shape):
+    statements = dialect.install(capture, shape)
+    triggers = [each for each in statements if each.locks]
+    assert len(triggers) == 3
+    for trigger in triggers:
+        assert trigger.sql.startswith("create or replace trigger `sh``op`.`pantograph_")
+        assert trigger.locks == "sel%ect"
+        assert "values ('" in trigger.sql
+        assert "next_not_cached_value" in trigger.sql
+        assert "`lease`" not in trigger.sql
+    update = next(each.sql for each in triggers if "after update" in each.sql)
+    assert "not (binary old.`na``me` <=> binary new.`na``me`)" in update
+    assert "old.`order`, old.`na``me`" in update
+
+
+def test_event_columns_are_the_widest_of_their_family(capture, shape, dialect):
+    (create, *_) = dialect.install(capture, shape)
+    assert "k0 bigint, k1 varchar(768) character set utf8mb4 collate utf8mb4_nopad_bin" in create.sql
+
+
+def test_another_engine_is_refused(shape):
+    import dataclasses
+
+    with pytest.raises(errors.Refused, match="Aria"):
+        mysql_capture.refuse_engine(dataclasses.replace(shape, identity="Aria:1"))
+
+
+def test_blind_spots_name_the_tables(shape):
+    import dataclasses
+
+    reference = Reference("fk", ("", "sel%ect"), ("order",), ("", "parents"), ("id",), on_delete="SET NULL")
+    child = dataclasses.replace(shape, references=(reference,), partitioned=True)
+    spots = mysql_capture.blind_spots(child)
+    assert any("parents" in spot for spot in spots)
+    assert any("PARTITION" in spot for spot in spots)
+    assert len(mysql_capture.blind_spots(shape)) == 3
+
+
+def test_a_comparison_of_keys_is_spelled_out(dialect):
+    assert dialect.beyond(["a"], ["1"]) == "a > 1"
+    assert dialect.beyond(["a", "b"], ["1", "2"]) == "(a >= 1 and ((a > 1) or (a = 1 and b > 2)))"
+    assert dialect.not_beyond(["a", "b"], ["1", "2"]) == "(a <= 1 and ((a < 1) or (a = 1 and b <= 2)))"
+
+
+@pytest.mark.parametrize(
+    ("native", "length", "kind", "length_"),
+    [
+        ("tinyint(1)", 0, Kind.BOOLEAN, 0),
+        ("bit(1)", 0, Kind.BOOLEAN, 0),
+        ("tinyint(4)", 0, Kind.INTEGER, 0),
+        ("bit(9)", 0, Kind.INTEGER, 0),
+        ("bigint(20) unsigned", 0, Kind.INTEGER, 0),
+        ("year(4)", 0, Kind.INTEGER, 0),
+        ("decimal(12,2)", 0, Kind.DECIMAL, 0),
+        ("double", 0, Kind.FLOAT, 0),
+        (f"varchar(20) {BIN}", 20, Kind.TEXT, 20),
+        (f"enum('a','unsigned') {BIN}", 8, Kind.TEXT, 8),
+        (f"longtext {BIN}", 4294967295, Kind.TEXT, 0),
+        ("varbinary(3)", 3, Kind.BYTES, 3),
+        ("datetime(3)", 0, Kind.TIMESTAMP, 0),
+        ("geometry", 0, Kind.OTHER, 0),
+    ],
+)
+def test_native_types(native, length, kind, length_):
+    found = types.logical(native, length)
+    assert (found.kind, found.length) == (kind, length_)
+
+
+def test_every_text_but_one_without_padding_folds():
+    assert types.logical(f"varchar(20) {BIN}", 20).folding
+    assert not types.logical(f"varchar(20) character set utf8mb4 collate {types.EXACT}", 20).folding
+
+
+def test_the_narrowest_type_that_holds_all():
+    assert types.native(LogicalType(Kind.INTEGER, bits=16, unsigned=True)) == "smallint unsigned"
+    assert types.native(LogicalType(Kind.TEXT, length=40)).startswith("varchar(40) ")
+    assert types.native(LogicalType(Kind.TEXT, length=1000)).startswith("text ")
+    assert types.native(LogicalType(Kind.TEXT)).startswith("longtext ")
+    assert types.native(LogicalType(Kind.TEXT), key=True).startswith("varchar(255) ")
+    assert types.native(LogicalType(Kind.TIMESTAMP, fraction=3, zoned=True)) == "datetime(3)"
+    assert types.native(LogicalType(Kind.DECIMAL, precision=65, scale=30)) == "decimal(65,30)"
+
+
+@pytest.mark.parametrize(
+    ("type_", "key"),
+    [
+        (LogicalType(Kind.DECIMAL), False),
+        (LogicalType(Kind.DECIMAL, precision=66), False),
+        (LogicalType(Kind.INTERVAL), False),
+        (LogicalType(Kind.OTHER, native="tsvector"), False),
+        (LogicalType(Kind.TEXT, length=769), True),
+        (LogicalType(Kind.BYTES, length=3073), True),
+    ],
+)
+def test_what_no_type_holds_is_refused(type_, key):
+    with pytest.raises(errors.SpecError):
+        types.native(type_, key=key)
+
+
+def test_our_tables(dialect):
+    sql = dialect.meta_table(base.SOURCE_TABLES[1])
+    assert sql == (
+        "create table if not exists `pantograph_sh``op`.`lease` (`id` bigint not null, `until` bigint, "
+        "primary key (`id`)) engine = InnoDB"
+    )
+
+
+# -- errors ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "text", "kind", "constraint", "column"),
+    [
+        (1062, "Duplicate entry 'secret' for key 'by_code'", "unique", "by_code", ""),
+        (1062, "Duplicate entry 'se' for key 'cret' for key 'shop.by_code'", "unique", "by_code", ""),
+        (1452, "Cannot add or update a child row: a foreign key constraint fails (`shop`.`lines`, CONSTRAINT `up` "
+         "FOREIGN KEY (`o`) REFERENCES `orders` (`id`))", "foreign key", "up", ""),
+        (1451, "Cannot delete or update a parent row: a foreign key constraint fails (`shop`.`lines`, CONSTRAINT `up` "
+         "FOREIGN KEY (`o`) REFERENCES `orders` (`id`))", "foreign key", "up", ""),
+        (1048, "Column 'v' cannot be null", "not null", "", "v"),
+        (1364, "Field 'v' doesn't have a default value", "not null", "", "v"),
+        (4025, "CONSTRAINT `t.v` failed for `shop`.`t`", "check", "v", ""),
+        (1406, "Data too long for column 'v' at row 7", "length", "", "v"),
+        (1366, "Incorrect integer value: 'secret' for column `shop`.`t`.`v` at row 1", "type", "", "v"),
+        (1292, "Incorrect datetime value: 'secret column' for column `shop`.`t`.`v` at row 1", "type", "", "v"),
+        (1292, "Truncated incorrect DOUBLE value: 'secret'", "type", "", ""),
+    ],
+)  # fmt: skip
+def test_a_rejection_names_what_but_no_value(number, text, kind, constraint, column):
+    error = connections.translate(pymysql.err.IntegrityError(number, text))
+    assert isinstance(error, errors.Rejected)
+    assert (error.kind, error.constraint, error.code) == (kind, constraint, str(number))
+    assert "secret" not in str(error)
+    assert "cret" not in str(error)
+    assert str(error).endswith(f"column {column} (error {number})") or not column
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (1205, errors.Contended), (1213, errors.Contended), (1412, errors.Contended), (1969, errors.Contended),
+        (1142, errors.Refused), (1045, errors.Refused), (1419, errors.Refused), (1227, errors.Refused),
+        (2003, errors.Unreachable), (2006, errors.Unreachable), (2013, errors.Unreachable), (1927, errors.Unreachable),
+        (1146, errors.DatabaseError), (1064, errors.DatabaseError),
+    ],
+)  # fmt: skip
+def test_numbers_are_answered_by_what_helps(number, expected):
+    error = connections.translate(pymysql.err.OperationalError(number, "near 'secret'"))
+    assert type(error) is expected
+    assert "secret" not in str(error)
+
+
+def test_other_errors_are_not_ours():
+    assert connections.translate(ValueError("x")) is None
+    assert isinstance(connections.translate(TimeoutError()), errors.Unreachable)
+    assert isinstance(connections.translate(pymysql.err.InterfaceError(0, "")), errors.Unreachable)
+
+
+def test_tls_modes():
+    assert connections._tls(Address("mariadb", tls_mode="disable")) == {"ssl_disabled": True}
+    assert connections._tls(Address("mariadb")) == {}
+    context = connections._tls(Address("mariadb", tls_mode="verify-ca"))["ssl"]
+    assert (context.check_hostname, context.verify_mode.name) == (False, "CERT_REQUIRED")
+    assert connections._tls(Address("mariadb", tls_mode="verify-full"))["ssl"].check_hostname
+    assert connections._tls(Address("mariadb", tls_mode="require"))["ssl"].verify_mode.name == "CERT_NONE"
+    with pytest.raises(errors.SpecError):
+        connections._tls(Address("mariadb", tls_mode="maybe"))
+
+
+def test_an_unknown_option_is_refused_before_connecting():
+    address = Address("mariadb", options={"colour": "red"})
+    with pytest.raises(errors.SpecError, match="colour"):
+        connections.connect(address, Role.READER, 1, "max_statement_time = {seconds}")
