@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
 
+from pantograph.database import sessions
+from pantograph.pipeline import steps
+from pantograph.reflector import process
 from tests.routes.conftest import ENGINES, Pair
 from tests.support import mirrors
 from tests.support.comparison import wait_until
@@ -41,3 +47,47 @@ def test_a_stream_that_goes_on_without_a_member_leaves_its_position_behind(
     second = {"table": "two"} if change == "left out for a while" else {"table": "two", "stream": "other"}
     pair.start("one", second)
     pair.wait_equal(one=COLUMNS, two=COLUMNS)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_retention_took_from_a_stream_that_stood_still_is_noticed_by_it(make_pair: MakePair, engine: str) -> None:
+    """All in one life of the process: it must not go on from where it stood."""
+    pair = make_pair(engine, engine)
+    _create(pair, "one")
+    gate = threading.Event()
+    gate.set()
+
+    def wait_at_the_gate(step: str, when: str) -> None:
+        if (step, when) == (steps.OPEN_SNAPSHOT, "before") and threading.current_thread().name.startswith("stream"):
+            gate.wait(60)
+
+    remove = sessions.add_hook(wait_at_the_gate)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(process, "NONCE_EVERY", 0.5)
+            moving = pair.start("one")
+            wait_until(lambda: mirrors.in_step(pair.destination) == 1, "in its stream")
+            (running,) = moving.processes
+            gate.clear()
+            pair.make("insert into one values (3, 3)", "delete from one where id = 2", "update one set qty = 7")
+            # It may have been on its way when the gate was shut.
+            time.sleep(0.5)
+            pair.make("insert into one values (4, 4)", "delete from one where id = 3", "update one set qty = 8")
+            before = running.wanted
+            (table,) = running._captured
+            running.wanted = dataclasses.replace(before, retention={table: process.Retention(max_rows=0)})
+            assert running._source
+            purged = running._source.purged
+            wait_until(lambda: any(purged.values()), "retention took events")
+            running.wanted = before
+            gate.set()
+            moving.wait_said("events that were not read yet went beyond retention")
+            # Copied again; what is to be deleted then may wait for a person.
+            there = "select id, qty from one"
+            wait_until(
+                lambda: {(1, 8), (4, 8)} <= {tuple(row) for row in pair.destination.execute(there, role="superuser")},
+                "what was written meanwhile",
+            )
+    finally:
+        gate.set()
+        remove()

@@ -56,6 +56,9 @@ def begin(route: Route, group: Group, how: Begun) -> None:
         return dataclasses.replace(
             state,
             sweep=sweep,
+            page=None,
+            # Positions of another life say nothing of what may be deleted in this one.
+            nonces=[] if how.reason == "PositionLost" else state.nonces,
             in_step=False,
             complete=state.complete and how.reason != "Snapshot",
             shaping=how.shaping,
@@ -85,6 +88,7 @@ def _chunk(route: Route, group: Group, sweep: Sweep) -> Outcome:
     source, target = route.source, route.target
     began = time.perf_counter()
     with turn.snapshot(route, [group.read]) as (until, _):
+        turn.check_retention(route, group, group.read, until)
         after = keys.parse(sweep.cursor) if sweep.cursor else ()
         events, oldest = 0, 0.0
         truncated = False

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,8 @@ class Route:
     side_lock: contextlib.AbstractContextManager[Any]
     windows: WindowReader
     limits: Limits
+    # By capture: the mark of what retention has taken. Another thread writes it before that is committed.
+    purged: Mapping[str, str] = field(default_factory=dict)
     clock: Callable[[], float] = time.time
 
 
@@ -124,6 +126,17 @@ def snapshot(route: Route, floors: Sequence[Position]) -> Iterator[tuple[Positio
         reader.rollback()
 
 
+def check_retention(route: Route, group: Group, since: Position, until: Position) -> None:
+    """Has retention taken what `since` has not read? Asked once the snapshot of `until` is open.
+
+    Raises `PositionLost`: a position must never move past events that nobody will read.
+    """
+    for mirror in group.mirrors:
+        mark = route.purged.get(mirror.capture.id, "")
+        if mark and since and not route.windows.covers(since, mark, mirror.capture, until):
+            raise errors.PositionLost(f"{mirror.name}: events that were not read yet went beyond retention")
+
+
 def take(
     route: Route, stream: Group, joiners: Sequence[Group] = (), due: dict[str, list[keys.Noted]] | None = None
 ) -> Outcome:
@@ -138,6 +151,8 @@ def take(
     began = time.perf_counter()
     groups = [stream, *joiners]
     with snapshot(route, [group.read for group in groups if group.mirrors]) as (until, _):
+        for group in groups:
+            check_retention(route, group, group.read, until)
         pending = _pending(route, groups, until)
         events = sum(found.events for found, _ in pending.values())
         oldest = max((age for _, age in pending.values()), default=0.0)
@@ -423,11 +438,15 @@ def page(route: Route, stream: Group) -> Outcome:
     if at.phase == "delete":
         ordered.reverse()
     # A Reflection that left the stream since is not there any more: the page goes on with the first that is.
-    index = next((i for i, mirror in enumerate(ordered) if mirror.name == at.mirror), 0)
+    # Places in event tables are of one table each: its own begin anew.
+    index = next((i for i, mirror in enumerate(ordered) if mirror.name == at.mirror), -1)
+    if index < 0:
+        index, at = 0, dataclasses.replace(at, after=0)
     mirror = ordered[index]
     if at.phase == "truncate":
         return _truncate_page(route, stream, window, at, ordered)
-    with snapshot(route, [window.since]):
+    with snapshot(route, [window.since]) as (now, _):
+        check_retention(route, stream, window.since, now)
         with route.reader.step(steps.COUNT_EVENTS):
             end = route.windows.page_end(route.reader, mirror.capture, window, at.after, route.limits.rows * 2)
         if end is None:
@@ -471,7 +490,8 @@ def page(route: Route, stream: Group) -> Outcome:
 
 def _truncate_page(route: Route, stream: Group, window: Window, at: checkpoints.Page, ordered: list[Mirror]) -> Outcome:
     """All rows of the tables that were truncated go first, in one transaction; what came after is upserted next."""
-    with snapshot(route, [window.since]), route.reader.step(steps.COUNT_EVENTS):
+    with snapshot(route, [window.since]) as (now, _), route.reader.step(steps.COUNT_EVENTS):
+        check_retention(route, stream, window.since, now)
         since = {mirror.capture.id: window.since for mirror in ordered}
         found = route.windows.pending(route.reader, since, window.until, route.limits.transaction_rows + 1)
     session = route.writer

@@ -100,6 +100,9 @@ class Process:
                 if isinstance(error, errors.CaptureOwned):
                     self.fatal = error
                 backoff = min(30.0, max(0.5, backoff * 2))
+            except Exception as error:  # a bug: say so, and go on trying rather than fall silent
+                self._all_failed(errors.PantographError(f"{type(error).__name__}: {error}", reason="Bug"))
+                backoff = min(30.0, max(1.0, backoff * 2))
             self.stop.wait(backoff)
 
     def _all_failed(self, error: errors.PantographError) -> None:
@@ -139,6 +142,7 @@ class Process:
                 life=server.life,
                 sweeps=threading.Semaphore(self.wanted.sweeps),
                 captures={one.capture.id: one.capture for one in self._captured.values()},
+                purged={one.capture.id: one.purged for one in self._captured.values()},
                 replan=self._again,
             )
             self._previous = sorted({one[0] for one in observe.registrations(admin, dialect)} - {self.wanted.owner})
@@ -342,7 +346,7 @@ class Process:
 
     def _housekeeping(self, source: Source) -> None:
         """A nonce, the lease, registrations; then what nobody needs any more is deleted."""
-        positions = {key: group.read for key, group in source.groups.items() if group.read}
+        positions = {key: group.read for key, group in list(source.groups.items()) if group.read}
         registrations = self._floors(source)
         try:
             with source.side_lock, source.side.step(steps.WRITE_NONCE):
@@ -357,7 +361,8 @@ class Process:
             return
         if control.incarnation != source.control.incarnation:
             self.board.messages(
-                f"{self.wanted.name}: the lease of capture had ended; what was written since is unknown"
+                f"{self.wanted.name}: capture begins a new life, for its lease had ended or the source came out of a "
+                "dump; what was written since is unknown"
             )
             self._again.set()
             return
@@ -367,17 +372,20 @@ class Process:
         source.control = control
         for worker in list(self._workers):
             worker.noted(nonce, positions)
-        self._purge(source)
+        try:
+            self._purge(source)
+        except errors.Contended:
+            source.side.rollback()  # somebody writes there just now; next time
 
     def _floors(self, source: Source) -> dict[str, tuple[str, str]]:
         """The oldest position that each Reflection might go back to, as its checkpoint in the destination knows it."""
         floors: dict[str, tuple[str, str]] = {}
         for group in list(source.groups.values()):
             state = group.checkpoint.state
+            # "" for one whose first copy has just begun: it needs all that comes after a snapshot that we do not know.
             floor = state.nonces[0][1] if state.nonces else str(group.checkpoint.position)
-            if floor:
-                for mirror in list(group.mirrors):
-                    floors[mirror.name] = (mirror.capture.id, floor)
+            for mirror in list(group.mirrors):
+                floors[mirror.name] = (mirror.capture.id, floor)
         return floors
 
     def _purge(self, source: Source) -> None:
@@ -388,20 +396,34 @@ class Process:
         by_capture: dict[str, list[Position]] = {}
         for _, _, identity, position, _ in registered:
             by_capture.setdefault(identity, []).append(Position(position))
+        known = {name for owner, name, _, _, _ in registered if owner == self.wanted.owner}
+        # Of a Reflection that has not registered yet nobody knows what it needs: then only retention takes events.
+        unknown = {copy.source for copy in self._copies() if copy.name not in known}
         wanted = {one.capture.id: subject for subject, one in self._captured.items()}
         deadline = time.monotonic() + 5.0
         for capture in list(source.captures.values()):
             retention = self.wanted.retention.get(wanted.get(capture.id, ""), Retention())
-            floors = by_capture.get(capture.id, [])
+            floors = [] if wanted.get(capture.id, "") in unknown else by_capture.get(capture.id, [])
             while floors and not self._halt.is_set() and time.monotonic() < deadline:
                 with source.side_lock, source.side.step(steps.PURGE):
                     count = windows.purge(source.side, capture, floors, PURGE_BATCH)
                 if count < PURGE_BATCH or source.dialect.features.single_writer:
                     break
             with source.side_lock, source.side.step(steps.PURGE):
-                taken, mark = windows.expire(source.side, capture, retention.max_age, retention.max_rows, PURGE_BATCH)
-                if taken and mark:
-                    source.side.run(f"update {table} set purged = :mark where id = :id", mark=mark, id=capture.id)
+                # With its mark in one transaction, and told before the commit: no snapshot lacks an event unknowingly.
+                source.side.begin()
+                try:
+                    taken, mark = windows.expire(
+                        source.side, capture, retention.max_age, retention.max_rows, PURGE_BATCH
+                    )
+                    if taken and mark:
+                        mark = max(mark, source.purged.get(capture.id) or mark, key=int)
+                        source.side.run(f"update {table} set purged = :mark where id = :id", mark=mark, id=capture.id)
+                        source.purged[capture.id] = mark
+                    source.side.commit()
+                except BaseException:
+                    source.side.rollback()
+                    raise
 
     def _look_for_drift(self, source: Source) -> None:
         """Is every capture, and every table under it, as it was planned?"""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 
-from pantograph import dialects, errors
+from pantograph import dialects
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import Address, Role
 from pantograph.pipeline import verification
@@ -35,7 +35,7 @@ class Repairs(threading.Thread):
                     try:
                         if self._compare(group, self.source.targets[key[0]]):
                             self.source.cleared.add(key)
-                    except errors.PantographError as error:
+                    except Exception as error:  # whatever it is, the need to compare stays
                         self.source.board.messages(f"{group.checkpoint.name}: comparing failed: {error}; trying again")
                         self.source.stop.wait(30.0)
 

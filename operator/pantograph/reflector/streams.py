@@ -73,6 +73,8 @@ class Source:
     targets: dict[str, Address] = dataclasses.field(default_factory=dict)
     cleared: set[tuple[str, str]] = dataclasses.field(default_factory=set)
     nudges: int = 0
+    # By capture: the dialect's mark of what retention has taken, as soon as any snapshot might miss it.
+    purged: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def nudge(self) -> None:
         """Keys were noted by somebody else: streams look at them now."""
@@ -187,6 +189,7 @@ class Worker(threading.Thread):
             side_lock=source.side_lock,
             windows=source.dialect.reader(self.captures()),
             limits=source.limits,
+            purged=source.purged,
         )
 
     def captures(self) -> list[Capture]:
@@ -237,7 +240,7 @@ class Worker(threading.Thread):
         with self.route.writer.step(steps.LOAD_CHECKPOINTS):
             return checkpoints.load(self.route.writer, self.route.target, self.source.owner)
 
-    def judge(self, group: Group, purged: dict[str, str]) -> bool:
+    def judge(self, group: Group) -> bool:
         """Ask the fence about a group, and go back to an older position where it says so; False when it is lost."""
         route, state = self.route, group.checkpoint.state
         if not group.checkpoint.position:
@@ -246,7 +249,7 @@ class Worker(threading.Thread):
             control = route.source.control(self.source.side)
             issued = route.windows.issued(self.source.side, group.checkpoint.position)
         covered = all(
-            route.windows.covers(group.checkpoint.position, purged.get(m.capture.id, ""), m.capture)
+            route.windows.covers(group.checkpoint.position, self.source.purged.get(m.capture.id, ""), m.capture)
             for m in group.mirrors
         )
         verdict = fence.judge(state, control, route.life, issued=issued, covered=covered)
@@ -263,11 +266,19 @@ class Worker(threading.Thread):
                 f"{mirror.name}: SourceMoved: the server is not as it was; reading again from the newest nonce it holds"
             )
         group.read = verdict.position
+        there = control.nonces if control is not None else ()
         turn.touch(
             route,
             group,
             lambda s: dataclasses.replace(
-                s, life=route.life, page=None, suspect=True, image=False, image_reason="the source moved"
+                s,
+                life=route.life,
+                # Those that it lost stand for positions of a past that did not happen.
+                nonces=[pair for pair in s.nonces if pair[0] in there],
+                page=None,
+                suspect=True,
+                image=False,
+                image_reason="the source moved",
             ),
             position=verdict.position,
         )
@@ -318,7 +329,7 @@ class Apart(Worker):
         self.source.groups[self.group_key(group)] = group
         try:
             reason = why_sweep(checkpoint, ready)
-            if not self.judge(group, {ready.mirror.capture.id: ready.purged}):
+            if not self.judge(group):
                 if ready.wanted.on_position_lost == "Stop":
                     raise errors.PantographError(
                         f"{name} stops, as onPositionLost says; change its resyncToken to copy everything again",
@@ -498,8 +509,7 @@ class Stream(Worker):
         group = Group(checkpoint, mirrors)
         self.source.groups[self.group_key(group)] = group
         self._part_absent(group, known)
-        purged = {ready.mirror.capture.id: ready.purged for ready in self.members.values()}
-        if not self.judge(group, purged):
+        if not self.judge(group):
             for ready in list(self.members.values()):
                 self._part(group, ready, "")
             group.read = Position("")
@@ -571,8 +581,9 @@ class Stream(Worker):
         except BaseException:
             self._arrived.extend(joiners)
             raise
-        if joiners and outcome.kind in ("empty", "page"):
-            # Too much for one transaction with them in it: the stream goes on, and they catch up by themselves again.
+        if any(not joiner.checkpoint.state.in_step for joiner, _ in joiners):
+            # Too much for one transaction with them in it, or a page, be it the last one of its window, was in the way:
+            # the stream goes on, and they catch up by themselves again.
             for _joiner, ready in joiners:
                 self.aside(ready, "")
             return None

@@ -357,7 +357,6 @@ def test_purging_takes_what_every_position_has_read_and_waits_for_no_writer(worl
     at, _ = read(world, capture, behind, reader)
     assert reader.purge(world.side, capture, [at, behind], 100) == 2
     assert reader.purge(world.side, capture, [at], 1) == 1
-    assert reader.purge(world.side, capture, [at], 100) == 1
     assert reader.purge(world.side, capture, [at], 100) == 0
     writer.commit()
     assert read(world, capture, at, reader)[1] == [3]

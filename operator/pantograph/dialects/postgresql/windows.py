@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pantograph.dialects.base import Session, WindowReader
 from pantograph.dialects.postgresql.capture import PULSE, literal
-from pantograph.model.changes import Capture, Pending, Position, Window
+from pantograph.model.changes import NOWHERE, Capture, Pending, Position, Window
 
 if TYPE_CHECKING:
     from pantograph.dialects.postgresql.dialect import PostgreSQL
@@ -200,8 +200,19 @@ class PostgreSQLWindows(WindowReader):
         self._pages[capture.id, window, after, limit] = (start, end % _FILE)
         return end
 
-    def covers(self, position: Position, mark: str, capture: Capture) -> bool:
-        return not mark or (bool(position) and Snapshot.parse(position).xmin > int(mark))
+    def covers(self, position: Position, mark: str, capture: Capture, until: Position = NOWHERE) -> bool:
+        if not mark or not position:
+            return True
+        seen, bound = Snapshot.parse(position), int(mark)
+        if seen.xmin > bound or not until:
+            return seen.xmin > bound
+        later = Snapshot.parse(until)
+        # Beyond what ended between the two there is nothing that `position` lacks.
+        return (
+            later.xmin >= seen.xmin
+            and seen.xmax > bound
+            and not any(later.ended(xid) for xid in seen.running if xid <= bound)
+        )
 
     def issued(self, session: Session, position: Position) -> bool:
         now = Snapshot.parse(session.row("select cast(pg_current_snapshot() as text)")[0])

@@ -13,7 +13,7 @@ from typing import Any
 from pantograph import errors
 from pantograph.dialects.base import Session, WindowReader
 from pantograph.dialects.sqlite import connections
-from pantograph.model.changes import Capture, Pending, Position, Window
+from pantograph.model.changes import NOWHERE, Capture, Pending, Position, Window
 
 _TABLES_AT_ONCE = 100
 """Tables in one statement; SQLite joins 500 SELECTs at most."""
@@ -103,7 +103,7 @@ class Reader(WindowReader):
         )
         return None if end is None else int(end)
 
-    def covers(self, position: Position, mark: str, capture: Capture) -> bool:
+    def covers(self, position: Position, mark: str, capture: Capture, until: Position = NOWHERE) -> bool:
         return not mark or parse(position).get(capture.id, 0) >= int(mark)
 
     def issued(self, session: Session, position: Position) -> bool:
