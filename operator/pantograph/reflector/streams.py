@@ -529,8 +529,11 @@ class Stream(Worker):
             self.take_in_nonces(group)
             if outcome is None:
                 continue
-            if any(written.parked for written in outcome.written.values()) or (
-                outcome.kind == "applied" and self._some_wait(outcome)
+            # Of one that has just joined, keys may have been noted while nobody looked.
+            if (
+                joiners
+                or any(written.parked for written in outcome.written.values())
+                or (outcome.kind == "applied" and self._some_wait(outcome))
             ):
                 look_at_keys = 0.0
             if not outcome.more:
