@@ -361,6 +361,25 @@ def test_many_rows_that_are_equal_are_left_alone(make_pair: MakePair, engine: st
     assert pair.destination.execute(versions, role="superuser") == before
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_value_that_is_there_twice_is_not_told(make_pair: MakePair, engine: str) -> None:
+    """The drivers quote it, each in words of its own."""
+    pair = make_pair("sqlite", engine)
+    _fill(pair, 3)
+    text = "varchar(80)" if engine == "mariadb" else "text"
+    columns = f"id bigint primary key, customer {text} unique, qty bigint"
+    pair.destination.execute(f"create table orders ({columns})")
+    if engine == "postgresql":
+        user = pair.destination.roles["destination"][0]  # type: ignore[attr-defined]
+        pair.destination.execute(f'grant select, insert, update, delete on orders to "{user}"')
+    mirror = pair.start("orders")
+    _in_step(pair)
+    pair.make("update orders set customer = 'Zaphod4711' where id < 2")
+    wait_until(lambda: mirror.seen().failures.get("Rejected"), "it says so")
+    wait_until(lambda: mirror.seen().phase == "Failed", "it says so")
+    assert "Zaphod4711" not in " ".join((*mirror.messages, mirror.seen().message))
+
+
 def test_a_statement_outside_a_step_is_not_sent(sqlite_db: MakeDatabase) -> None:
     database = sqlite_db()
     session = Session(dialects.load(Address("sqlite", path=database.url()["path"])), Role.WRITER)
