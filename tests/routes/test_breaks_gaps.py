@@ -164,28 +164,90 @@ def test_after_another_life_not_even_one_row_goes_without_a_person(make_pair: Ma
     assert len(rows(pair.destination, "orders", ORDERS)) == 10
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_child_that_leaves_a_parent_that_goes_is_one_window(make_pair: MakePair, engine: str) -> None:
-    pair = make_pair("sqlite", engine)
-    tables = {"parents": ("id", "name"), "children": ("id", "parent")}
+def _granted(pair: Pair, tables: str) -> None:
+    """What the grants page says for a table that somebody made before us."""
+    if pair.destination.dialect == "postgresql":
+        user = pair.destination.roles["destination"][0]  # type: ignore[attr-defined]
+        pair.destination.execute(f'grant select, insert, update, delete on {tables} to "{user}"')
+
+
+FAMILY = {"parents": ("id", "name"), "children": ("id", "parent")}
+
+
+def _family(pair: Pair) -> None:
+    """Tied at the destination only, where a parent that has children cannot go."""
     pair.make("create table parents (id int primary key, name varchar(20))")
     pair.make("create table children (id int primary key, parent int)")
     pair.make("insert into parents values (1, 'p'), (2, 'q')", "insert into children values (10, 1), (20, 2)")
-    text = "longtext" if engine == "mariadb" else "text"
+    text = "longtext" if pair.destination.dialect == "mariadb" else "text"
     pair.destination.execute(f"create table parents (id bigint primary key, name {text})")
     tie = "foreign key (parent) references parents (id)"
     pair.destination.execute(f"create table children (id bigint primary key, parent bigint, {tie})")
-    if engine == "postgresql":
-        user = pair.destination.roles["destination"][0]  # type: ignore[attr-defined]
-        pair.destination.execute(f'grant select, insert, update, delete on parents, children to "{user}"')
-    mirror = pair.start("parents", "children")
+    _granted(pair, "parents, children")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_child_that_leaves_a_parent_that_goes_is_one_window(make_pair: MakePair, engine: str) -> None:
+    pair = make_pair("sqlite", engine)
+    _family(pair)
+    mirror = pair.start(*FAMILY)
     _in_step(pair, 2)
     before = [dict(mirror.seen(name).failures) for name in ("t0", "t1")]
     with pair.app.transaction():
         pair.make("insert into parents values (3, 'r')", "update children set parent = 3 where id = 10")
         pair.make("delete from parents where id = 1")
-    pair.wait_equal(**tables)
+    pair.wait_equal(**FAMILY)
     assert [mirror.seen(name).failures for name in ("t0", "t1")] == before
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_child_without_its_parent_waits_for_it(make_pair: MakePair, engine: str) -> None:
+    pair = make_pair("sqlite", engine)
+    _family(pair)
+    mirror = pair.start(*FAMILY)
+    _in_step(pair, 2)
+    before = [dict(mirror.seen(name).failures) for name in ("t0", "t1")]
+    pair.make("insert into children values (30, 3), (40, 2)")
+    wait_until(lambda: (40, 2) in rows(pair.destination, "children", FAMILY["children"]), "the one that has a parent")
+    pair.make("insert into parents values (3, 'late')")
+    pair.wait_equal(**FAMILY)
+    assert [mirror.seen(name).failures for name in ("t0", "t1")] == before
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_two_rows_may_swap_a_value_that_is_unique(make_pair: MakePair, engine: str) -> None:
+    pair = make_pair("sqlite", engine)
+    _fill(pair, 4)
+    text = "varchar(80)" if engine == "mariadb" else "text"
+    pair.destination.execute(f"create table orders (id bigint primary key, customer {text} unique, qty bigint)")
+    _granted(pair, "orders")
+    mirror = pair.start("orders")
+    _in_step(pair)
+    before = dict(mirror.seen().failures)
+    with pair.app.transaction():
+        pair.make(
+            "update orders set customer = 'x' where id = 1",
+            "update orders set customer = 'c 1' where id = 2",
+            "update orders set customer = 'c 2' where id = 1",
+        )
+    pair.wait_equal(orders=ORDERS)
+    with pair.app.transaction():
+        pair.make("delete from orders where id = 3", "insert into orders values (0 - 3, 'c 3', 3)")
+    pair.wait_equal(orders=ORDERS)
+    assert mirror.seen().failures == before
+
+
+def test_who_was_adopted_stops_at_its_next_window(make_pair: MakePair) -> None:
+    pair = make_pair("sqlite", "sqlite")
+    _fill(pair, 4)
+    before = pair.start("orders")
+    _in_step(pair)
+    with mirrors.Mirror(pair.documents, adopt=True, owner="another/default/from") as other:
+        other.wait_phase("Streaming")
+        pair.make("insert into orders values (8, 'new', 1)")
+        wait_until(lambda: "CaptureOwned" in before.seen().failures, "the one before stops")
+        pair.make("insert into orders values (9, 'new', 1)")
+        pair.wait_equal(orders=ORDERS)
 
 
 def test_a_source_that_went_back_is_noticed_whatever_was_written_since(
@@ -369,9 +431,7 @@ def test_a_value_that_is_there_twice_is_not_told(make_pair: MakePair, engine: st
     text = "varchar(80)" if engine == "mariadb" else "text"
     columns = f"id bigint primary key, customer {text} unique, qty bigint"
     pair.destination.execute(f"create table orders ({columns})")
-    if engine == "postgresql":
-        user = pair.destination.roles["destination"][0]  # type: ignore[attr-defined]
-        pair.destination.execute(f'grant select, insert, update, delete on orders to "{user}"')
+    _granted(pair, "orders")
     mirror = pair.start("orders")
     _in_step(pair)
     pair.make("update orders set customer = 'Zaphod4711' where id < 2")
