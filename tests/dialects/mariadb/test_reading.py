@@ -250,6 +250,10 @@ def test_fingerprints_change_with_the_table(world):
         assert now[("", "u")] == first[("", "u")]
         assert now[("", "t")] != first[("", "t")]
         first = now
+    world.run(*(f"create table t{n} (id int primary key)" for n in range(20)))
+    many = world.dialect.fingerprints(world.side, [*tables, *(("", f"t{n}") for n in range(20))])
+    assert len(many) == 22
+    assert many[("", "t")] == first[("", "t")]
 
 
 def test_a_table_rebuilt_under_a_snapshot_is_contention(world):

@@ -107,7 +107,8 @@ class Reader(base.WindowReader):
         self._home = dialect
         self._clock = clock
         self._memory: dict[str, Memory] = {}
-        self._tables = {capture.id: dialect.ours(capture.event_table) for capture in captures}
+        # A table that the statistics take for short is read as a whole, and what a writer has not committed with it.
+        self._tables = {c.id: f"{dialect.ours(c.event_table)} force index (primary)" for c in captures}
         self._witness = Witness(dialect)
         self._looked_at = float("-inf")
         # What `token`, called by another thread, knows of the last window.
@@ -303,7 +304,7 @@ class Reader(base.WindowReader):
         self, session: base.Session, since: Mapping[str, Position], until: Position, limit: int
     ) -> dict[str, tuple[Pending, float]]:
         upto = positions.parse(until)
-        froms: dict[Position, dict[str, Seen]] = {position: positions.parse(position) for position in since.values()}
+        froms: dict[Position, dict[str, Seen]] = {each: positions.parse(each) for each in set(since.values())}
         parts = []
         for capture, position in since.items():
             ranges = positions.between(froms[position].get(capture, Seen()), upto.get(capture, Seen()))
@@ -420,7 +421,7 @@ class Reader(base.WindowReader):
         for i in range(0, len(ids), 500):
             listed = " union all ".join(f"select {each} as id" for each in ids[i : i + 500])
             deleted += session.direct(
-                f"delete d from ({listed}) x straight_join {self._tables[capture.id]} d on d.id = x.id"
+                f"delete d from ({listed}) x straight_join {self._home.ours(capture.event_table)} d on d.id = x.id"
             )
         return deleted
 
