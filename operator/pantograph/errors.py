@@ -6,6 +6,7 @@ driver's error may quote a row, so it is cut to the engine's code before it gets
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 
 
@@ -61,6 +62,19 @@ class SpecErrors(PantographError):
     def __init__(self, errors: Sequence[SpecError]) -> None:
         super().__init__("\n".join(str(error) for error in errors))
         self.errors = tuple(errors)
+
+
+class Bug(PantographError):
+    """Something that nobody thought of. Its place is told, and not its text, which may quote a row's value."""
+
+    reason = "Bug"
+
+    def __init__(self, error: BaseException) -> None:
+        frames = traceback.extract_tb(error.__traceback__)
+        place = (
+            f" in {frames[-1].name} ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""
+        )
+        super().__init__(f"{type(error).__name__}{place}; this is a bug of Pantograph's")
 
 
 class DependencyNotReady(PantographError):

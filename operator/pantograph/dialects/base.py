@@ -251,10 +251,18 @@ SOURCE_TABLES: tuple[MetaTable, ...] = (
         ),
         ("id",),
     ),
-    # Who still needs events: `position` is the oldest position that the owner might go back to.
+    # Who still needs events: `position` is the oldest position that the owner might go back to, `nonce` the newest that
+    # its checkpoint holds.
     MetaTable(
         "registrations",
-        (("owner", "name"), ("name", "name"), ("capture", "name"), ("position", "text"), ("seen_at", "real")),
+        (
+            ("owner", "name"),
+            ("name", "name"),
+            ("capture", "name"),
+            ("position", "text"),
+            ("nonce", "name"),
+            ("seen_at", "real"),
+        ),
         ("owner", "name"),
     ),
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pantograph import errors
@@ -48,27 +48,49 @@ class Lost:
 Verdict = InStep | Moved | Lost
 
 
-def judge(state: State, control: Control | None, life: str, *, issued: bool, covered: bool) -> Verdict:
-    """What the source's control row and the server's life say about a checkpoint (DESIGN "The fence")."""
+def judge(
+    state: State,
+    position: Position,
+    control: Control | None,
+    life: str,
+    *,
+    issued: bool,
+    covered: Callable[[Position], bool],
+) -> Verdict:
+    """What the source's control row and the server's life say about a checkpoint at `position`.
+
+    covered: has a position read everything that retention took?
+    """
     if control is None:
         return Lost("the source holds no control row of ours")
     if not control.genuine:
         return Lost("the source was made from a logical copy of another database")
     if state.incarnation and state.incarnation != control.incarnation:
         return Lost("capture in the source has begun a new life since (its lease ended, or it was installed again)")
-    if not covered:
-        return Lost("events that were not read yet went beyond retention")
-    known = [position for nonce, position in state.nonces if nonce in control.nonces]
-    newest_is_there = bool(state.nonces) and state.nonces[-1][0] in control.nonces
-    if (state.life in ("", life)) and issued and (newest_is_there or not state.nonces):
+    if not covered(position):
+        return Lost(_RETENTION)
+    known = [back for nonce, back in state.nonces if nonce in control.nonces]
+    there = not state.nonces or state.nonces[-1][0] in control.nonces
+    # A checkpoint that has not moved for long (its destination was away) holds nonces that were followed by others;
+    # the newest that it had registered is kept for it. A source that went back is one that has not come so far.
+    followed = bool(known) and bool(control.nonces) and _number(state.nonces[-1][0]) < _number(control.nonces[-1])
+    if state.life in ("", life) and issued and (there or followed):
         return InStep()
     if known:
-        return Moved(Position(known[-1]))
+        return Moved(Position(known[-1])) if covered(Position(known[-1])) else Lost(_RETENTION)
     if not state.nonces and issued:
         return InStep()
     return Lost(
         "the source holds none of the nonces that were written into it: it went back in time, or is another one"
     )
+
+
+_RETENTION = "events that were not read yet went beyond retention"
+
+
+def _number(nonce: str) -> int:
+    """How many nonces were written before this one."""
+    return int(nonce.partition("-")[0])
 
 
 def found(session: Session, dialect: Dialect, owner: str, lease: float, *, adopt: bool) -> Control:
@@ -124,14 +146,14 @@ def check(control: Control | None, owner: str, epoch: int, incarnation: str) -> 
 
 
 def advance(
-    session: Session, dialect: Dialect, owner: str, lease: float, registrations: Mapping[str, tuple[str, str]]
+    session: Session, dialect: Dialect, owner: str, lease: float, registrations: Mapping[str, tuple[str, str, str]]
 ) -> tuple[str, Control]:
     """One durable transaction: a new nonce, the lease renewed, what is still needed registered.
 
-    registrations: Reflection name to (capture id, oldest position it might go back to). Returns the nonce and the
+    registrations: Reflection name to (capture id, oldest position it might go back to, newest nonce that its checkpoint
+    holds). The last ten nonces are kept, and those that somebody has registered. Returns the nonce and the
     control row. An expired lease begins another incarnation: events were not noted while it was over.
     """
-    nonce = uuid.uuid4().hex[:16]
     control_table, lease_table = dialect.ours("control"), dialect.ours("lease")
     session.begin()
     dialect.write_durably(session)
@@ -143,7 +165,13 @@ def advance(
     # This write makes the row genuine, so that it came out of a dump must be said by its incarnation from now on.
     goes_on = before.lease > 0 and before.genuine
     incarnation = before.incarnation if goes_on else str(uuid.uuid4())
-    nonces = [*before.nonces, nonce][-KEPT_NONCES:]
+    for name, (capture, position, held) in registrations.items():
+        register(session, dialect, owner, name, capture, position, held)
+    needed = {row[0] for row in session.rows(f"select nonce from {dialect.ours('registrations')}")}
+    number = _number(before.nonces[-1]) + 1 if before.nonces else 1
+    nonce = f"{number:010d}-{uuid.uuid4().hex[:12]}"
+    recent = before.nonces[-(KEPT_NONCES - 1) :]
+    nonces = [*(one for one in before.nonces if one in recent or one in needed), nonce]
     session.run(
         f"update {control_table} set nonces = :nonces, nonce_at = {dialect.now()}, incarnation = :incarnation, "
         f"stamp = {dialect.stamp} where id = 1",
@@ -151,27 +179,27 @@ def advance(
     )  # fmt: skip
     session.run(f"update {lease_table} set until = {_later(dialect)} where id = 1", lease=int(lease))
     dialect.lease_renewed(session, int(lease))
-    for name, (capture, position) in registrations.items():
-        register(session, dialect, owner, name, capture, position)
     after = dialect.control(session)
     session.commit()
     assert after is not None
     return nonce, after
 
 
-def register(session: Session, dialect: Dialect, owner: str, name: str, capture: str, position: str) -> None:
-    """Say in the source that a Reflection still needs every event beyond `position`."""
+def register(
+    session: Session, dialect: Dialect, owner: str, name: str, capture: str, position: str, nonce: str = ""
+) -> None:
+    """Say in the source that a Reflection still needs every event beyond `position`, and its newest nonce."""
     table = dialect.ours("registrations")
     touched = session.run(
-        f"update {table} set capture = :capture, position = :position, seen_at = :at "
+        f"update {table} set capture = :capture, position = :position, nonce = :nonce, seen_at = :at "
         "where owner = :owner and name = :name",
-        owner=owner, name=name, capture=capture, position=position, at=time.time(),
+        owner=owner, name=name, capture=capture, position=position, nonce=nonce, at=time.time(),
     )  # fmt: skip
     if not touched:
         session.run(
-            f"insert into {table} (owner, name, capture, position, seen_at) "
-            "values (:owner, :name, :capture, :position, :at)",
-            owner=owner, name=name, capture=capture, position=position, at=time.time(),
+            f"insert into {table} (owner, name, capture, position, nonce, seen_at) "
+            "values (:owner, :name, :capture, :position, :nonce, :at)",
+            owner=owner, name=name, capture=capture, position=position, nonce=nonce, at=time.time(),
         )  # fmt: skip
 
 

@@ -101,7 +101,7 @@ class Process:
                     self.fatal = error
                 backoff = min(30.0, max(0.5, backoff * 2))
             except Exception as error:  # a bug: say so, and go on trying rather than fall silent
-                self._all_failed(errors.PantographError(f"{type(error).__name__}: {error}", reason="Bug"))
+                self._all_failed(errors.Bug(error))
                 backoff = min(30.0, max(1.0, backoff * 2))
             self.stop.wait(backoff)
 
@@ -340,7 +340,8 @@ class Process:
                 self._halt.wait(pause)
         except Exception as error:
             if not self._halt.is_set():
-                self.board.messages(f"{self.wanted.name}: the poll ended ({error}); beginning again")
+                why = error if isinstance(error, errors.PantographError) else errors.Bug(error)
+                self.board.messages(f"{self.wanted.name}: the poll ended ({why}); beginning again")
         finally:
             self._again.set()
 
@@ -377,15 +378,17 @@ class Process:
         except errors.Contended:
             source.side.rollback()  # somebody writes there just now; next time
 
-    def _floors(self, source: Source) -> dict[str, tuple[str, str]]:
-        """The oldest position that each Reflection might go back to, as its checkpoint in the destination knows it."""
-        floors: dict[str, tuple[str, str]] = {}
+    def _floors(self, source: Source) -> dict[str, tuple[str, str, str]]:
+        """Of each Reflection, as its checkpoint in the destination knows them: the capture, the oldest position that it
+        might go back to, and its newest nonce."""
+        floors: dict[str, tuple[str, str, str]] = {}
         for group in list(source.groups.values()):
             state = group.checkpoint.state
-            # "" for one whose first copy has just begun: it needs all that comes after a snapshot that we do not know.
-            floor = state.nonces[0][1] if state.nonces else str(group.checkpoint.position)
+            # "" for one that holds no nonce yet: its first copy has just begun, or what it has committed may not be on
+            # the destination's disk, and it needs all that comes after a snapshot that we do not know.
+            floor, newest = (state.nonces[0][1], state.nonces[-1][0]) if state.nonces else ("", "")
             for mirror in list(group.mirrors):
-                floors[mirror.name] = (mirror.capture.id, floor)
+                floors[mirror.name] = (mirror.capture.id, floor, newest)
         return floors
 
     def _purge(self, source: Source) -> None:

@@ -145,7 +145,7 @@ class Worker(threading.Thread):
                 self._failed(error, "Failed" if not isinstance(error, errors.Unreachable) else "Unreachable")
                 backoff = min(LONGEST_BACKOFF, max(0.5, backoff * 2))
             except Exception as error:  # a bug: say so, and go on trying rather than fall silent
-                self._failed(errors.PantographError(f"{type(error).__name__}: {error}", reason="Bug"), "Failed")
+                self._failed(errors.Bug(error), "Failed")
                 backoff = min(LONGEST_BACKOFF, max(1.0, backoff * 2))
             finally:
                 self.close()
@@ -248,11 +248,13 @@ class Worker(threading.Thread):
         with self.source.side_lock, self.source.side.step(steps.READ_CONTROL):
             control = route.source.control(self.source.side)
             issued = route.windows.issued(self.source.side, group.checkpoint.position)
-        covered = all(
-            route.windows.covers(group.checkpoint.position, self.source.purged.get(m.capture.id, ""), m.capture)
-            for m in group.mirrors
-        )
-        verdict = fence.judge(state, control, route.life, issued=issued, covered=covered)
+
+        def covered(position: Position) -> bool:
+            marks = self.source.purged
+            return all(route.windows.covers(position, marks.get(m.capture.id, ""), m.capture) for m in group.mirrors)
+
+        position = group.checkpoint.position
+        verdict = fence.judge(state, position, control, route.life, issued=issued, covered=covered)
         if isinstance(verdict, fence.InStep):
             return True
         if isinstance(verdict, fence.Lost):
