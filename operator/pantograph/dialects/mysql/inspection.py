@@ -238,7 +238,8 @@ _Described = dict[tuple[str, str], tuple[str, str]]
 
 
 def _one_by_one(session: Session, here: Sequence[tuple[str, str]]) -> _Described:
-    parts, params = [], {}
+    parts: list[str] = []
+    params: dict[str, str] = {}
     for i, (schema, table) in enumerate(here):
         params |= {f"s{i}": schema, f"t{i}": table}
         parts.append(
