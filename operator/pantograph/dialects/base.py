@@ -334,6 +334,14 @@ class WindowReader(abc.ABC):
         """Delete up to `limit` events beyond retention, whoever needs them: how many, and the new `captures.purged`
         ("" when none was taken)."""
 
+    def unresolved(self) -> tuple[int, float]:
+        """How many events are known to have begun, and neither to have come nor to have been rolled back, and for how
+        many seconds the oldest of them: for `OpenIdsUnresolved`. May be called from another thread."""
+        return 0, 0.0
+
+    def close(self) -> None:
+        """Let go of what the reader holds beside its caller's session (a connection of its own); never raises."""
+
 
 class Dialect(abc.ABC):
     """One engine. An instance belongs to one database (its address says where our tables live) and has no state."""
