@@ -25,7 +25,7 @@ from pantograph.reflector.reporting import Board
 
 LONGEST_BACKOFF = 60.0
 HELD_PAUSE = 5.0
-LOOK_AT_KEYS = 60.0
+LOOK_AT_KEYS = 5.0
 """Noted keys are looked up after each turn that wrote, and at least this often."""
 
 
@@ -288,13 +288,11 @@ class Worker(threading.Thread):
 
     def due(self, names: Iterable[str]) -> dict[str, list[keys.Noted]]:
         """Noted keys whose time has come."""
-        route = self.route
+        route, now = self.route, time.time()
         result = {}
         with route.writer.step(steps.NOTE_KEYS):
-            for name in names:
-                found = keys.due(
-                    route.writer, route.target, route.owner, name, time.time(), route.source.most_given_keys
-                )
+            for name in keys.waiting(route.writer, route.target, route.owner, now) & set(names):
+                found = keys.due(route.writer, route.target, route.owner, name, now, route.source.most_given_keys)
                 if found:
                     result[name] = found
         return result
