@@ -104,7 +104,7 @@ def due(session: Session, dialect: Dialect, owner: str, name: str, now: float, l
 
 
 def waiting(session: Session, dialect: Dialect, owner: str, now: float) -> set[str]:
-    """The Reflections that have keys which are due: one question for all of a stream's, and mostly the answer is none."""
+    """The Reflections that have keys which are due: one question for all, and mostly the answer is none."""
     found = session.rows(
         f"select distinct name from {dialect.ours('keys')} "
         "where owner = :owner and next_try <= :now and reason <> 'extra'",
