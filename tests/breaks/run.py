@@ -23,7 +23,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 COPIED = ("operator", "tests")
 PATIENCE = "25"
-"""Seconds that a test waits for what never comes. Most tests here fail by waiting; with less some would without a patch."""
+"""Seconds that a test waits for what never comes; with less, some would fail without a patch."""
 LONGEST = 1800.0
 
 
