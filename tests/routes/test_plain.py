@@ -136,14 +136,19 @@ def test_a_row_that_leaves_the_condition_leaves_the_destination_and_comes_back(p
 
 def test_a_composite_key(pair: Pair) -> None:
     pair.make(
-        "create table lines (shop varchar(10) not null, pos int not null, sku varchar(20), primary key (shop, pos))",
-        "insert into lines values ('a', 1, 'x'), ('a', 2, 'y'), ('b', 1, 'z')",
+        "create table order_lines (shop varchar(10) not null, pos int not null, sku varchar(20), "
+        "primary key (shop, pos))",
+        "insert into order_lines values ('a', 1, 'x'), ('a', 2, 'y'), ('b', 1, 'z')",
     )
-    pair.start("lines")
-    pair.wait_equal(lines=("shop", "pos", "sku"))
-    pair.make("update lines set pos = 9 where shop = 'a' and pos = 2", "delete from lines where shop = 'b'")
-    pair.make("update lines set shop = 'c', sku = 'k' where pos = 1", "insert into lines values ('a', 1, 'new')")
-    pair.wait_equal(lines=("shop", "pos", "sku"))
+    pair.start("order_lines")
+    pair.wait_equal(order_lines=("shop", "pos", "sku"))
+    pair.make(
+        "update order_lines set pos = 9 where shop = 'a' and pos = 2",
+        "delete from order_lines where shop = 'b'",
+        "update order_lines set shop = 'c', sku = 'k' where pos = 1",
+        "insert into order_lines values ('a', 1, 'new')",
+    )
+    pair.wait_equal(order_lines=("shop", "pos", "sku"))
 
 
 def test_an_empty_table(pair: Pair) -> None:

@@ -6,6 +6,7 @@ stops them all, prepares again and starts again from the checkpoints: one way to
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
 import time
@@ -16,7 +17,7 @@ from pantograph import dialects, errors
 from pantograph.apply import observe, prepare
 from pantograph.apply.prepare import Captured, Ready, Report, WantedCopy, WantedTable
 from pantograph.database.sessions import Session
-from pantograph.dialects.base import Address, Role
+from pantograph.dialects.base import Address, Role, WindowReader
 from pantograph.model.changes import Position
 from pantograph.pipeline import fence, steps
 from pantograph.pipeline.turn import Group, Limits
@@ -343,6 +344,7 @@ class Process:
                 why = error if isinstance(error, errors.PantographError) else errors.Bug(error)
                 self.board.messages(f"{self.wanted.name}: the poll ended ({why}); beginning again")
         finally:
+            windows.close()
             self._again.set()
 
     def _housekeeping(self, source: Source) -> None:
@@ -392,7 +394,11 @@ class Process:
         return floors
 
     def _purge(self, source: Source) -> None:
-        windows = source.dialect.reader(list(source.captures.values()))
+        """Delete what everybody has read, and what retention does not keep."""
+        with contextlib.closing(source.dialect.reader(list(source.captures.values()))) as windows:
+            self._purge_with(windows, source)
+
+    def _purge_with(self, windows: WindowReader, source: Source) -> None:
         table = source.dialect.ours("captures")
         with source.side_lock:
             registered = observe.registrations(source.side, source.dialect)

@@ -25,6 +25,7 @@ from pantograph.reflector.reporting import Board
 
 LONGEST_BACKOFF = 60.0
 HELD_PAUSE = 5.0
+UNRESOLVED_AFTER = 60.0
 LOOK_AT_KEYS = 5.0
 """Noted keys are looked up after each turn that wrote, and at least this often."""
 
@@ -198,6 +199,8 @@ class Worker(threading.Thread):
 
     def close(self) -> None:
         """Disconnect."""
+        if self._route is not None:
+            self._route.windows.close()
         for session in self._sessions:
             session.close()
         self._sessions, self._route = [], None
@@ -477,6 +480,7 @@ class Stream(Worker):
     ) -> None:
         super().__init__(f"stream {name}", source, target, make)
         self.stream = name
+        self._told_unresolved = 0.0
         self.members = members
         self._arrived: list[tuple[Group, Ready]] = []
         self._leaving: set[str] = set()
@@ -525,6 +529,7 @@ class Stream(Worker):
                 nudges = self.source.nudges
                 due = self.due(self.members)
                 look_at_keys = time.monotonic() + (1.0 if due else LOOK_AT_KEYS)
+                self._tell_unresolved()
             outcome = self._turn(group, joiners, due)
             self.take_in_nonces(group)
             if outcome is None:
@@ -538,6 +543,16 @@ class Stream(Worker):
                 look_at_keys = 0.0
             if not outcome.more:
                 self.source.news.wait(generation, 1.0)
+
+    def _tell_unresolved(self) -> None:
+        """Events of which the engine does not say whether they will come hold purging back: a person should know."""
+        count, seconds = self.route.windows.unresolved()
+        if seconds > UNRESOLVED_AFTER and time.monotonic() - self._told_unresolved > UNRESOLVED_AFTER:
+            self._told_unresolved = time.monotonic()
+            self.source.board.messages(
+                f"stream {self.stream}: OpenIdsUnresolved: for {seconds:.0f} s it cannot be told whether {count} events "
+                "will come or were rolled back; a long transaction is open, or the PROCESS grant is missing"
+            )
 
     def _some_wait(self, outcome: turn.Outcome) -> bool:
         """Did the turn write a table that others of the stream point at? Their parked rows may go in now."""
