@@ -550,7 +550,7 @@ class Stream(Worker):
         if seconds > UNRESOLVED_AFTER and time.monotonic() - self._told_unresolved > UNRESOLVED_AFTER:
             self._told_unresolved = time.monotonic()
             self.source.board.messages(
-                f"stream {self.stream}: OpenIdsUnresolved: for {seconds:.0f} s it cannot be told whether {count} events "
+                f"stream {self.stream}: OpenIdsUnresolved: for {seconds:.0f} s nobody can tell whether {count} events "
                 "will come or were rolled back; a long transaction is open, or the PROCESS grant is missing"
             )
 
