@@ -171,7 +171,9 @@ def advance(
     number = _number(before.nonces[-1]) + 1 if before.nonces else 1
     nonce = f"{number:010d}-{uuid.uuid4().hex[:12]}"
     recent = before.nonces[-(KEPT_NONCES - 1) :]
-    nonces = [*(one for one in before.nonces if one in recent or one in needed), nonce]
+    # Those of an earlier life stand for positions that mean nothing now.
+    kept = [one for one in before.nonces if one in recent or one in needed] if goes_on else []
+    nonces = [*kept, nonce]
     session.run(
         f"update {control_table} set nonces = :nonces, nonce_at = {dialect.now()}, incarnation = :incarnation, "
         f"stamp = {dialect.stamp} where id = 1",

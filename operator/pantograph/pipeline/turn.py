@@ -400,8 +400,9 @@ def touch_apart(route: Route, group: Group, stream: State) -> None:
             stream="",
             nonces=list(stream.nonces),
             suspect=state.suspect or stream.suspect,
-            incarnation=route.incarnation,
-            life=route.life,
+            # Those that the position was read in, which the fence will ask about, and not those of today.
+            incarnation=stream.incarnation or route.incarnation,
+            life=stream.life or route.life,
         ),
         position=group.read,
     )
