@@ -398,7 +398,6 @@ def test_a_column_that_is_another_one_is_noticed_by_the_next_window(make_pair: M
     assert "CaptureDrift" in mirror.seen().failures
 
 
-@pytest.mark.xfail(strict=True, reason="a column that was dropped and added again under its name is taken for the same")
 @pytest.mark.parametrize("engine", ["postgresql", "sqlite"])
 def test_values_that_ddl_changes_arrive(make_pair: MakePair, engine: str) -> None:
     """No trigger sees them, and the table has another fingerprint: it is swept."""

@@ -26,6 +26,7 @@ from pantograph.reflector.streams import why_sweep
 _WHY = {
     "Snapshot": "first copy",
     "SpecChanged": "copied again, for its manifest or the columns of its table changed",
+    "SchemaChanged": "copied again, for the source table was changed",
     "Resync": "copied again, for its resyncToken changed",
     "DestinationReplaced": "copied again, for the destination is another table",
     "CaptureDrift": "copied again, for capture was not whole",

@@ -88,8 +88,10 @@ class State:
 
     nonces: (nonce, position) pairs, oldest first, each position taken before its nonce was committed. life: of the
     source's server. suspect: the source moved, and what it lost has not been looked for yet. table: identity of the
-    destination table. shaping: a hash of all that decides what a row looks like; another one means a sweep. in_step: a
-    Reflection that moves with its stream has no position of its own. stream: the name of that stream's checkpoint.
+    destination table. shaping: a hash of all that decides what a row looks like; another one means a sweep.
+    fingerprint: of the source table then; another one means a sweep, for DDL may have changed values with no event.
+    in_step: a Reflection that moves with its stream has no position of its own. stream: the name of that stream's
+    checkpoint.
     """
 
     incarnation: str = ""
@@ -106,6 +108,7 @@ class State:
     complete: bool = False
     table: str = ""
     shaping: str = ""
+    fingerprint: str = ""
     resync_token: str = ""
     destination: list[str] = field(default_factory=list)
 

@@ -62,6 +62,7 @@ def begin(route: Route, group: Group, how: Begun) -> None:
             in_step=False,
             complete=state.complete and how.reason != "Snapshot",
             shaping=how.shaping,
+            fingerprint=group.mirrors[0].fingerprint,
             table=how.table,
             resync_token=how.resync_token,
             incarnation=route.incarnation,

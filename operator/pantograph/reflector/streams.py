@@ -341,7 +341,7 @@ class Apart(Worker):
                 reason, group.read = "PositionLost", Position("")
             if reason and (
                 checkpoint.state.sweep is None
-                or reason in ("SpecChanged", "Resync", "PositionLost", "DestinationReplaced")
+                or reason in ("SpecChanged", "SchemaChanged", "Resync", "PositionLost", "DestinationReplaced")
             ):
                 self._begin(group, reason)
             if not self._go(group):
@@ -446,6 +446,7 @@ def begun(state: State, route: Route, ready: Ready) -> State:
         sweep=None,
         in_step=False,
         shaping=ready.shaping,
+        fingerprint=ready.mirror.fingerprint,
         table=ready.table,
         resync_token=ready.wanted.resync_token,
         incarnation=route.incarnation,
@@ -463,6 +464,8 @@ def why_sweep(checkpoint: Checkpoint, ready: Ready) -> str:
         return "DestinationReplaced"
     if state.shaping != ready.shaping:
         return "SpecChanged"
+    if state.fingerprint != ready.mirror.fingerprint:
+        return "SchemaChanged"
     if state.resync_token != ready.wanted.resync_token:
         return "Resync"
     if ready.mended:
