@@ -434,9 +434,7 @@ def test_nothing_is_lost_or_torn_under_many_writers(process, monitored):
     thread = threading.Thread(target=poll)
     if monitored:
         thread.start()
-    writers = [
-        _FORK.Process(target=_transfer, args=(world.database.url("app"), n, TRANSFERS)) for n in range(WRITERS)
-    ]
+    writers = [_FORK.Process(target=_transfer, args=(world.database.url("app"), n, TRANSFERS)) for n in range(WRITERS)]
     for writer in writers:
         writer.start()
 
@@ -450,9 +448,7 @@ def test_nothing_is_lost_or_torn_under_many_writers(process, monitored):
         until = reader.open(world.reader, [at])
         for capture in (a, b):
             table = world.dialect.ours(capture.event_table)
-            ranges = positions.between(
-                positions.parse(at).get(capture.id, Seen()), positions.parse(until)[capture.id]
-            )
+            ranges = positions.between(positions.parse(at).get(capture.id, Seen()), positions.parse(until)[capture.id])
             ids = [row[0] for row in world.reader.rows(f"select id from {table} where {windows._within(ranges)}")]
             held[capture.id] += ids
             by_id = world.reader.rows(f"select id from {table} where id > :last", last=control[capture.id])

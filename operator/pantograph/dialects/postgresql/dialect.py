@@ -266,9 +266,7 @@ end"""
 
     line_bytes = r"\\x"
 
-    def take_lines(
-        self, session: base.Session, mirror: Mirror, lines: Iterable[bytes], *, direct: bool
-    ) -> base.Staged:
+    def take_lines(self, session: base.Session, mirror: Mirror, lines: Iterable[bytes], *, direct: bool) -> base.Staged:
         return rows_as_lines.take(session, bulk.Target(mirror, self.quote), lines, direct=direct)
 
     def insert(self, session: base.Session, mirror: Mirror, batches: base.Batches) -> int:
