@@ -202,7 +202,7 @@ class PostgreSQLWindows(WindowReader):
 
     def covers(self, position: Position, mark: str, capture: Capture, until: Position = NOWHERE) -> bool:
         if not mark or not position:
-            return True
+            return not mark
         seen, bound = Snapshot.parse(position), int(mark)
         if seen.xmin > bound or not until:
             return seen.xmin > bound
