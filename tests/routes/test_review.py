@@ -91,3 +91,38 @@ def test_what_retention_took_from_a_stream_that_stood_still_is_noticed_by_it(mak
     finally:
         gate.set()
         remove()
+
+
+def test_a_connection_is_never_closed_under_another_threads_statement(
+    make_pair: MakePair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The poll is nearly always in the session of its source; closing it there ended the process inside SQLite."""
+    pair = make_pair("sqlite", "sqlite")
+    _create(pair, "one")
+    under: list[str] = []
+    close = sessions.Session.close
+
+    def watched(self: sessions.Session) -> None:
+        under.extend(filter(None, [self._step]))
+        close(self)
+
+    inside = threading.Event()
+
+    def linger(step: str, when: str) -> None:
+        if (step, when) == (steps.LOOK, "before"):
+            inside.set()
+            time.sleep(0.02)
+
+    monkeypatch.setattr(sessions.Session, "close", watched)
+    remove = sessions.add_hook(linger)
+    try:
+        pair.start("one")
+        wait_until(lambda: mirrors.in_step(pair.destination) == 1, "in its stream")
+        for _ in range(3):
+            inside.clear()
+            assert inside.wait(30)
+            pair.stop()
+            pair.start()
+    finally:
+        remove()
+    assert under == []

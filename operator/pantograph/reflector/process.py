@@ -179,7 +179,11 @@ class Process:
                 worker.join(timeout=max(0.0, deadline - time.monotonic()))
         self._workers, self._streams = [], {}
         if self._source is not None:
-            self._source.side.close()
+            # Not under the poll's statement, which would end the process where the driver is the engine itself. Whoever
+            # hangs in there keeps it.
+            if self._source.side_lock.acquire(timeout=1.0):
+                self._source.side.close()
+                self._source.side_lock.release()
             self._source = None
 
     def _wait(self, source: Source, failed: set[str]) -> None:
@@ -359,7 +363,7 @@ class Process:
         except (errors.Unreachable, errors.CaptureOwned, errors.PositionLost):
             raise
         except errors.PantographError as error:
-            source.side.rollback()
+            self._undo(source)
             self.board.messages(f"{self.wanted.name}: NonceNotWritten: {error}")
             return
         if control.incarnation != source.control.incarnation:
@@ -378,7 +382,12 @@ class Process:
         try:
             self._purge(source)
         except errors.Contended:
-            source.side.rollback()  # somebody writes there just now; next time
+            self._undo(source)  # somebody writes there just now; next time
+
+    def _undo(self, source: Source) -> None:
+        """Roll the source's own session back, while no other thread is in it."""
+        with source.side_lock:
+            source.side.rollback()
 
     def _floors(self, source: Source) -> dict[str, tuple[str, str, str]]:
         """Of each Reflection, as its checkpoint in the destination knows them: the capture, the oldest position that it
