@@ -1,6 +1,6 @@
 """Writers without mercy, a reflector that is killed at random, and readers who count what must never be seen.
 
-    python -m tests.stress.run --engine postgresql --transactions 500000
+    PYTHONPATH=operator python -m tests.stress.run --engine postgresql --transactions 500000
 
 Eight writers work on four tables: each transaction raises one row of `lefts` and one of `rights`, inserts a row into
 `journal` and says in `marks` which one it was; some are rolled back, some stay open for a while. All along, a reader
