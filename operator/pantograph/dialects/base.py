@@ -334,6 +334,11 @@ class WindowReader(abc.ABC):
         """Delete up to `limit` events beyond retention, whoever needs them: how many, and the new `captures.purged`
         ("" when none was taken)."""
 
+    def stored(self, position: Position, *, brief: bool = False) -> Position:
+        """A position as a checkpoint keeps it: within 256 KiB, or 4 KiB where `brief`. It has read no event that
+        `position` has not; who begins there may read some again."""
+        return position
+
     def unresolved(self) -> tuple[int, float]:
         """How many events are known to have begun, and neither to have come nor to have been rolled back, and for how
         many seconds the oldest of them: for `OpenIdsUnresolved`. May be called from another thread."""

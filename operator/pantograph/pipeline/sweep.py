@@ -20,7 +20,7 @@ from typing import Any
 from pantograph import errors
 from pantograph.model.changes import Window
 from pantograph.model.mirrors import Mirror
-from pantograph.pipeline import checkpoints, keys, steps, turn, writer
+from pantograph.pipeline import keys, steps, turn, writer
 from pantograph.pipeline.checkpoints import State, Sweep
 from pantograph.pipeline.turn import Group, Outcome, Route, Written
 
@@ -132,7 +132,7 @@ def _chunk(route: Route, group: Group, sweep: Sweep) -> Outcome:
             )
             # The checkpoint is moved first: its lock is what decides between two reflectors, before rows are written.
             with session.step(steps.MOVE_CHECKPOINT):
-                moved = checkpoints.move(session, target, turn.with_epoch(group.checkpoint, route), until, state)
+                moved = turn.move(route, group.checkpoint, until, state)
             if truncated:
                 with session.step(steps.DELETE):
                     writer.empty(session, target, mirror)
@@ -247,7 +247,7 @@ def _extras(route: Route, group: Group, sweep: Sweep) -> Outcome:
             session.begin()
         with session.step(steps.MOVE_CHECKPOINT):
             state = dataclasses.replace(group.checkpoint.state, sweep=sweep)
-            moved = checkpoints.move(session, target, turn.with_epoch(group.checkpoint, route), group.read, state)
+            moved = turn.move(route, group.checkpoint, group.read, state)
         with session.step(steps.NOTE_KEYS):
             keys.note(session, target, route.owner, mirror.name, absent, "extra")
         with session.step(steps.COMMIT):

@@ -64,6 +64,8 @@ class Group:
     mirrors: list[Mirror]
     # Where reading has got to; ahead of the checkpoint when windows were empty, for those write nothing.
     read: Position = NOWHERE
+    # Where the pages that are under way lead to; "" after a restart, when the checkpoint's target is all there is.
+    target: Position = NOWHERE
     # How many batches a sweep's chunk is long.
     stride: int = 2
 
@@ -320,12 +322,11 @@ def _write(
             suspect=any(group.checkpoint.state.suspect for group in (stream, *joiners)),
         )
         with session.step(steps.MOVE_CHECKPOINT):
-            moved = checkpoints.move(session, target, with_epoch(stream.checkpoint, route), until, state)
+            moved = move(route, stream.checkpoint, until, state)
             joined = [
-                checkpoints.move(
-                    session,
-                    target,
-                    with_epoch(joiner.checkpoint, route),
+                move(
+                    route,
+                    joiner.checkpoint,
                     Position(""),
                     dataclasses.replace(
                         joiner.checkpoint.state, in_step=True, stream=stream.checkpoint.name, suspect=False
@@ -362,9 +363,10 @@ def imaged(state: State, now: float) -> State:
     return dataclasses.replace(state, image=True, image_reason="", image_at=now)
 
 
-def with_epoch(checkpoint: Checkpoint, route: Route) -> Checkpoint:
-    """The checkpoint as this owner's epoch would write it."""
-    return dataclasses.replace(checkpoint, epoch=route.epoch)
+def move(route: Route, checkpoint: Checkpoint, position: Position, state: State) -> Checkpoint:
+    """Move a checkpoint within the writer's transaction, by this owner's epoch; see `checkpoints.move`."""
+    ours = dataclasses.replace(checkpoint, epoch=route.epoch)
+    return checkpoints.move(route.writer, route.target, ours, route.windows.stored(position), state)
 
 
 def touch(route: Route, group: Group, change: Callable[[State], State], *, position: Position | None = None) -> None:
@@ -378,9 +380,7 @@ def touch(route: Route, group: Group, change: Callable[[State], State], *, posit
                 # Under a page's fixed target, and for one that is in step, the row's own position stays.
                 fixed = group.checkpoint.state.page is not None or group.checkpoint.state.in_step
                 position = group.checkpoint.position if fixed else group.read
-            moved = checkpoints.move(
-                session, route.target, with_epoch(group.checkpoint, route), position, change(group.checkpoint.state)
-            )
+            moved = move(route, group.checkpoint, position, change(group.checkpoint.state))
         with session.step(steps.COMMIT):
             session.commit()
     except BaseException:
@@ -415,7 +415,7 @@ def _begin_pages(route: Route, stream: Group, until: Position, pending: dict[str
     first = writer.parents_first(stream.mirrors)[0]
     phase = "truncate" if any(found.truncated for found, _ in pending.values()) else "upsert"
     reason = f"a window of more than {route.limits.transaction_rows} events goes in pages"
-    target = checkpoints.Page(until, phase, first.name)
+    target, stream.target = checkpoints.Page(route.windows.stored(until), phase, first.name), until
     touch(
         route,
         stream,
@@ -434,7 +434,7 @@ def page(route: Route, stream: Group) -> Outcome:
     at = stream.checkpoint.state.page
     assert at is not None
     began = time.perf_counter()
-    window = Window(stream.checkpoint.position, Position(at.target))
+    window = Window(stream.read, Position(at.target))
     ordered = writer.parents_first(stream.mirrors)
     if at.phase == "delete":
         ordered.reverse()
@@ -470,7 +470,7 @@ def page(route: Route, stream: Group) -> Outcome:
     try:
         state = dataclasses.replace(stream.checkpoint.state, page=dataclasses.replace(at, after=end))
         with session.step(steps.MOVE_CHECKPOINT):
-            moved = checkpoints.move(session, route.target, with_epoch(stream.checkpoint, route), window.since, state)
+            moved = move(route, stream.checkpoint, window.since, state)
         written = writer.apply(
             session, route.target, route.owner, [writer.Job(mirror, staged, False, 0)], only=at.phase
         )
@@ -503,7 +503,7 @@ def _truncate_page(route: Route, stream: Group, window: Window, at: checkpoints.
             stream.checkpoint.state, page=checkpoints.Page(at.target, "upsert", ordered[0].name)
         )
         with session.step(steps.MOVE_CHECKPOINT):
-            moved = checkpoints.move(session, route.target, with_epoch(stream.checkpoint, route), window.since, state)
+            moved = move(route, stream.checkpoint, window.since, state)
         with session.step(steps.DELETE):
             for mirror in reversed(ordered):
                 if mirror.capture.id in found and found[mirror.capture.id][0].truncated:
@@ -526,7 +526,9 @@ def _next_page(route: Route, stream: Group, at: checkpoints.Page, ordered: list[
         following = checkpoints.Page(at.target, "delete", ordered[-1].name)
     else:
         following = None
-        stream.read = Position(at.target)
+        # Exactly as it was read, unless that was before a restart.
+        known = stream.target and route.windows.stored(stream.target) == at.target
+        stream.read = stream.target if known else Position(at.target)
     if following is None:
         session = route.writer
         try:
@@ -534,9 +536,7 @@ def _next_page(route: Route, stream: Group, at: checkpoints.Page, ordered: list[
                 session.begin()
             with session.step(steps.MOVE_CHECKPOINT):
                 state = dataclasses.replace(stream.checkpoint.state, page=None)
-                moved = checkpoints.move(
-                    session, route.target, with_epoch(stream.checkpoint, route), Position(at.target), state
-                )
+                moved = move(route, stream.checkpoint, stream.read, state)
             with session.step(steps.COMMIT):
                 session.commit()
         except BaseException:

@@ -218,7 +218,8 @@ class Worker(threading.Thread):
             came, self.inbox = self.inbox, []
         key = self.group_key(group)
         cleared = key in self.source.cleared
-        pairs = [(nonce, str(positions[key])) for nonce, positions in came if positions.get(key)]
+        stored = self.route.windows.stored
+        pairs = [(nonce, str(stored(positions[key], brief=True))) for nonce, positions in came if positions.get(key)]
         if not (pairs or cleared) or group.checkpoint.version == 0:
             return
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import random
 import threading
@@ -117,31 +118,90 @@ def _missed(world, capture):
     world.run("insert into t values (2, 0)")
 
 
-def test_a_missed_id_is_given_up_when_the_transactions_of_its_time_have_ended(process):
+@contextlib.contextmanager
+def _writing(world, *statements):
+    """A connection of the application's that is at its last statement, in a transaction that has written."""
+    writer = world.database.app()
+    writer.begin()
+    for statement in statements[:-1]:
+        writer.cursor().execute(statement)
+    thread = threading.Thread(target=lambda: writer.cursor().execute(statements[-1]))
+    thread.start()
+    time.sleep(0.3)
+    try:
+        yield thread
+    finally:
+        thread.join()
+        writer.rollback()
+
+
+def _looks(world, capture, reader, at, clock, count):
+    for _ in range(count):
+        clock[0] += 0.3
+        time.sleep(0.15)
+        at, _ = read(world, capture, at, reader)
+    return at
+
+
+def test_a_missed_id_is_kept_while_somebody_may_be_about_to_write_its_row(process):
     world = process
     world.run("create table t (id int primary key, v int)")
     capture = world.capture("t")
-    _missed(world, capture)
-    writer = world.database.app()
-    writer.begin()
-    writer.cursor().execute("insert into t values (3, 0)")
     clock = [1000.0]
     reader = world.windows(clock=lambda: clock[0])
-    at, _ = read(world, capture, "", reader)
-    for _ in range(20):
-        clock[0] += 0.3
-        time.sleep(0.15)
-        at, _ = read(world, capture, at, reader)
-    count, seconds = reader.unresolved()
-    assert count == 1
-    assert seconds == pytest.approx(6.0)
-    assert (1, 1) in open_ids(at, capture) or open_ids(at, capture)[0][0] == 1
-    writer.commit()
-    for _ in range(3):
-        clock[0] += 0.3
-        time.sleep(0.15)
-        at, _ = read(world, capture, at, reader)
-    assert open_ids(at, capture) == []
+    with _writing(world, "insert into t values (3, 0)", "do sleep(5)") as thread:
+        _missed(world, capture)
+        at, _ = read(world, capture, "", reader)
+        at = _looks(world, capture, reader, at, clock, 20)
+        assert thread.is_alive()
+        count, seconds = reader.unresolved()
+        assert count == 1
+        assert seconds == pytest.approx(6.0)
+        thread.join()
+        # Its transaction is open, but between two statements: it is in no trigger.
+        at = _looks(world, capture, reader, at, clock, 3)
+        assert reader.unresolved() == (0, 0.0)
+    _looks(world, capture, reader, at, clock, 3)
+
+
+def test_a_missed_id_does_not_wait_for_the_end_of_a_long_statement(process):
+    world = process
+    world.run("create table t (id int primary key, v int)", "create table u (id int primary key, v int)")
+    capture = world.capture("t")
+    clock = [1000.0]
+    reader = world.windows(clock=lambda: clock[0])
+    with _writing(world, "insert into u select seq, sleep(0.02) from seq_1_to_150") as thread:
+        _missed(world, capture)
+        at, _ = read(world, capture, "", reader)
+        assert reader.unresolved()[0] == 1
+        _looks(world, capture, reader, at, clock, 5)
+        assert thread.is_alive()
+        assert reader.unresolved() == (0, 0.0)
+
+
+def test_thousands_of_ids_that_were_rolled_back_stop_nothing(world, capture):
+    """As where the list of transactions may not be read, and two times the lock timeout have not passed."""
+    writer = world.database.app()
+    for n in range(3000):
+        writer.begin()
+        writer.cursor().execute(f"insert into t values ({n}, 0)")
+        if n % 2:
+            writer.rollback()
+        else:
+            writer.commit()
+    reader = world.windows()
+    at, keys = read(world, capture, "", reader)
+    assert keys == list(range(0, 3000, 2))
+    assert positions.count(open_ids(at, capture)) == reader.unresolved()[0] == 1499  # the last has none above it
+    token = reader.token(world.side)
+    time.sleep(0.3)
+    assert reader.token(world.side).split("/")[:3] == token.split("/")[:3]
+    world.run("insert into t values (-1, 0)")
+    assert read(world, capture, at, reader)[1] == [-1]
+    # As it is kept, it is shorter; who begins there reads events again, and none is left out.
+    brief = reader.stored(at, brief=True)
+    assert len(brief) < len(at)
+    assert read(world, capture, brief)[1][0] == -1
 
 
 def test_a_reading_from_a_stale_list_of_transactions_proves_nothing(process):
@@ -162,19 +222,17 @@ def test_a_reading_from_a_stale_list_of_transactions_proves_nothing(process):
     thread.start()
     try:
         time.sleep(0.3)
-        writer = world.database.app()
-        writer.begin()
-        writer.cursor().execute("insert into t values (1, 0)")
-        witness = windows.Witness(world.dialect)
-        trusted = 0
-        for n in range(15):
-            running = witness.reading(float(n))
-            if running is not None:
-                trusted += 1
-                assert len(running) >= 1  # what it lists, it lists rightly
-            time.sleep(0.05)
-        witness.close()
-        assert trusted < 15
+        with _writing(world, "insert into t values (1, 0)", "do sleep(2)"):
+            witness = windows.Witness(world.dialect)
+            trusted = 0
+            for n in range(15):
+                running = witness.reading(float(n))
+                if running is not None:
+                    trusted += 1
+                    assert list(running.values()) == [2]  # what it lists, it lists rightly: the row and its event
+                time.sleep(0.05)
+            witness.close()
+            assert trusted < 15
     finally:
         stop.set()
         thread.join()

@@ -81,14 +81,25 @@ def test_a_position_reads_as_it_was_written():
     assert positions.parse(Position("")) == {}
 
 
-def test_too_many_ranges_stop_the_position_below_the_oldest():
-    many = tuple((n, n) for n in range(5, 30_000, 2))
-    few = Seen(100, ((7, 8),))
-    text = positions.render({"a": Seen(40_000, many), "b": few})
-    assert positions.parse(text) == {"a": Seen(4), "b": few}
-    assert len(text) <= 256 * 1024
-    wide = {f"capture{n}": Seen(10**18, tuple((10**17 + 2 * i,) * 2 for i in range(4000))) for n in range(3)}
-    assert len(positions.render(wide)) <= 256 * 1024
+def test_a_stored_position_is_bounded_and_takes_nothing_open_for_read():
+    random_ = random.Random(3)
+    many = positions.merged((n, n + random_.randrange(2)) for n in random_.sample(range(5, 10**7), 80_000))
+    seen = {"a": Seen(10**7 + 9, tuple(many)), "b": Seen(100, ((7, 8),)), "c": Seen(5)}
+    exact = positions.render(seen)
+    for most in (positions.MOST_BYTES, positions.BRIEF_BYTES):
+        stored = positions.stored(exact, most)
+        assert len(stored) <= most
+        told = positions.parse(stored)
+        for capture, each in seen.items():
+            assert told[capture].high == each.high
+            assert not positions.without(each.open, told[capture].open)
+    few = positions.render({"a": Seen(9, ((1, 2), (4, 4)))})
+    assert positions.stored(few) == few
+
+
+def test_a_position_of_many_captures_is_stored_although_nothing_can_be_left_out():
+    many = positions.render({f"capture{n}": Seen(10**18) for n in range(500)})
+    assert positions.stored(many, positions.BRIEF_BYTES) == many
 
 
 # -- rendering ---------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ No connection here; `windows` reads, this decides.
 from __future__ import annotations
 
 import bisect
+import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from pantograph.model.changes import Position
 Range = tuple[int, int]
 """Both ends belong to it."""
 
-MOST_RANGES = 10_000
 MOST_BYTES = 200 * 1024
-"""Well below the 256 KiB of a position: the captures' ids and brackets are on top."""
+"""Of a stored position, well below the 256 KiB that a column must take."""
+
+BRIEF_BYTES = 4 * 1024
+"""Of a position that is only ever gone back to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,32 +36,54 @@ class Seen:
         return min(self.high, self.open[0][0] - 1) if self.open else self.high
 
 
-def parse(position: Position) -> dict[str, Seen]:
+@functools.lru_cache(maxsize=16)
+def parse(position: Position) -> Mapping[str, Seen]:
     """Capture ids and how far each has been read; empty for ""."""
     if not position:
         return {}
-    return {
-        capture: Seen(high, tuple((low, high) for low, high in ranges))
-        for capture, (high, ranges) in json.loads(position).items()
-    }
+    return {capture: Seen(high, _ranges(steps)) for capture, (high, *steps) in json.loads(position).items()}
 
 
 def render(seen: Mapping[str, Seen]) -> Position:
-    """A position that is within its bounds: what does not fit stops below its oldest open id."""
-    seen = {capture: each if len(each.open) <= MOST_RANGES else _stopped(each) for capture, each in seen.items()}
-    while True:
-        if sum(len(each.open) for each in seen.values()) <= MOST_RANGES:
-            text = json.dumps(
-                {c: [s.high, [list(r) for r in s.open]] for c, s in sorted(seen.items())}, separators=(",", ":")
-            )
-            if len(text) <= MOST_BYTES or not any(each.open for each in seen.values()):
-                return Position(text)
-        worst = max(seen, key=lambda capture: len(seen[capture].open))
-        seen[worst] = _stopped(seen[worst])
+    """A position, exactly. Each range is two numbers: how far it begins behind the one before, and how many ids more
+    than one it has."""
+    return Position(json.dumps({c: [s.high, *_steps(s.open)] for c, s in sorted(seen.items())}, separators=(",", ":")))
 
 
-def _stopped(seen: Seen) -> Seen:
-    return Seen(seen.floor)
+def stored(position: Position, most: int = MOST_BYTES) -> Position:
+    """A position of at most so many bytes, which takes ids for open that are not where ranges lie closest.
+
+    Who begins there reads some events again. No id that is open is taken for read.
+    """
+    while len(position) > most:
+        seen = parse(position)
+        ranges = sum(len(each.open) for each in seen.values())
+        if not ranges:
+            return position
+        share = most / len(position)
+        position = render(
+            {c: Seen(s.high, tuple(fewer(s.open, max(1, int(len(s.open) * share * 0.9))))) for c, s in seen.items()}
+        )
+        if sum(len(each.open) for each in parse(position).values()) == ranges:
+            return position
+    return position
+
+
+def _steps(ranges: Iterable[Range]) -> list[int]:
+    steps, at = [], 0
+    for low, high in ranges:
+        steps += [low - at, high - low]
+        at = high
+    return steps
+
+
+def _ranges(steps: Sequence[int]) -> tuple[Range, ...]:
+    ranges, at = [], 0
+    for i in range(0, len(steps), 2):
+        low = at + steps[i]
+        at = low + steps[i + 1]
+        ranges.append((low, at))
+    return tuple(ranges)
 
 
 def merged(ranges: Iterable[Range]) -> list[Range]:
@@ -103,6 +128,17 @@ def between(since: Seen, until: Seen) -> list[Range]:
     fresh = [(since.high + 1, until.high)] if until.high > since.high else []
     reopened = [r for r in since.open if r[0] <= until.high]
     return without(merged([*((low, min(high, until.high)) for low, high in reopened), *fresh]), list(until.open))
+
+
+def first(ranges: Iterable[Range], most: int) -> list[Range]:
+    """The first ranges, of at most so many ids in all."""
+    found: list[Range] = []
+    for low, high in ranges:
+        most -= high - low + 1
+        if most < 0:
+            break
+        found.append((low, high))
+    return found
 
 
 def fewer(ranges: Sequence[Range], most: int) -> list[Range]:
