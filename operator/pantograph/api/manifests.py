@@ -14,7 +14,7 @@ from typing import Any, TextIO, TypeVar
 import yaml
 
 from pantograph import errors
-from pantograph.api import documents, reading, secrets
+from pantograph.api import documents, expressions, reading, secrets
 from pantograph.api.base import API_VERSION, GROUP, Resource
 from pantograph.api.databases import Database
 from pantograph.api.reading import Findings, Origin
@@ -97,6 +97,7 @@ class Manifests:
             self._tls(database, findings)
         self._same_tables(findings)
         self._allowances(findings)
+        self._expressions(findings)
         return findings.errors
 
     def _found(self, among: Mapping[Key, R], by: Resource, key: Key, kind: type[R], path: str) -> R:
@@ -154,6 +155,19 @@ class Manifests:
                     for path in paths:
                         message = f"Database {database.name} runs no {what} of others: its spec.allow.{what} is false"
                         findings.add(self.origin(reflection), message, path)
+
+    def _expressions(self, findings: Findings) -> None:
+        """What the source is to evaluate is one expression each, as far as that can be told without asking it."""
+        for reflection in self.reflections.values():
+            source = self.source_tables.get(reflection.source_key)
+            database = self.databases.get(source.database_key) if source else None
+            if database is None:
+                continue
+            for path, text in reflection.expressions.items():
+                try:
+                    expressions.judge(text, database.spec.dialect, path)
+                except errors.SpecError as error:
+                    findings.add(self.origin(reflection), error.args[0], path)
 
     def _same_tables(self, findings: Findings) -> None:
         """Only what is the same by its names: whether two Databases are one server is for the servers to say."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, ClassVar, Literal
 
@@ -315,17 +315,19 @@ class Reflection(Resource):
         return ".".join(part for part in (self.spec.destination.schema_, self.spec.destination.table) if part)
 
     @property
-    def expressions(self) -> tuple[str, ...]:
-        """The fields whose SQL the source evaluates: `spec.where`, `spec.columns[2].expression`."""
-        where = ("spec.where",) if self.spec.where else ()
+    def expressions(self) -> Mapping[str, str]:
+        """The SQL that the source evaluates, by its field: `spec.where`, `spec.columns[2].expression`."""
+        where = {"spec.where": self.spec.where} if self.spec.where else {}
         numbered = enumerate(self.spec.columns)
-        return where + tuple(f"spec.columns[{number}].expression" for number, one in numbered if one.expression)
+        return where | {
+            f"spec.columns[{number}].expression": one.expression for number, one in numbered if one.expression
+        }
 
     @property
-    def statements(self) -> tuple[str, ...]:
-        """The fields whose SQL the destination runs."""
+    def statements(self) -> Mapping[str, str]:
+        """The SQL that the destination runs, by its field."""
         given = {"spec.statement": self.spec.statement, "spec.deleteStatement": self.spec.delete_statement}
-        return tuple(path for path, text in given.items() if text)
+        return {path: text for path, text in given.items() if text}
 
     @property
     def columns_given(self) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pantograph import errors
+from pantograph.api import expressions
 from pantograph.apply import execute, observe
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import SOURCE_TABLES, Dialect, MetaTable, Role, Statement
@@ -283,7 +284,7 @@ def _copy(
     mirror = mapping.mirror(asked, captured.capture, captured.shape, shape, origin, target, captured.fingerprint)
     empty = seen.shape is None or not observe.rows_there(session, target, shape.schema, shape.name)
     if copy.where:
-        _one_condition(copy.where)
+        expressions.judge(copy.where, origin.name, "spec.where")
         try_rows(mirror)
     checkpoint = known.get(checkpoint_name(copy.name))
     ours = checkpoint is not None and checkpoint.state.table == shape.identity
@@ -304,19 +305,3 @@ def _copy(
         purged=captured.purged,
         checkpoint=checkpoint,
     )
-
-
-def _one_condition(text: str) -> None:
-    """Raise `SpecError` for text that would reach beyond the brackets it is put into."""
-    depth, quoted = 0, ""
-    for i, letter in enumerate(text):
-        if quoted:
-            quoted = "" if letter == quoted else quoted
-            continue
-        if letter in "'\"`":
-            quoted = letter
-        depth += {"(": 1, ")": -1}.get(letter, 0)
-        if depth < 0 or letter == ";" or text[i : i + 2] in ("--", "/*"):
-            raise errors.SpecError("is not one condition (a bracket too many, ';' or a comment)", path="spec.where")
-    if depth or quoted:
-        raise errors.SpecError("is not one condition (a bracket or a quote is left open)", path="spec.where")
