@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from pantograph import errors
 from pantograph.api import acting, manifests
 from pantograph.api.manifests import Manifests
+from pantograph.api.reflections import Reflection
+from pantograph.cli import terminal
 
 
 def load(paths: Sequence[str], namespace: str = "default") -> Manifests:
@@ -30,6 +32,21 @@ def load_with_sources(paths: Sequence[str], namespace: str = "default") -> Manif
     if missing := list(_missing_files(found)):
         raise errors.SpecErrors(missing)
     return found
+
+
+def named(found: Manifests, names: Sequence[str], namespace: str) -> list[Reflection]:
+    """The Reflections of these names (`name` or `namespace/name`); all of them for none. Raises `SpecError`."""
+    if not names:
+        return [one for _, one in sorted(found.reflections.items())]
+    chosen = {}
+    for name in names:
+        key = tuple(name.split("/", 1)) if "/" in name else (namespace, name)
+        one = found.reflections.get((key[0], key[1]))
+        if one is None:
+            known = ", ".join(terminal.short("/".join(key)) for key in sorted(found.reflections)) or "none"
+            raise errors.SpecError(f"there is no Reflection {name} in the manifests; there are: {known}")
+        chosen[one.key] = one
+    return list(chosen.values())
 
 
 def _missing_files(found: Manifests) -> Iterator[errors.SpecError]:

@@ -163,7 +163,7 @@ def _destination(
     plan.say(f"== {name}: {address.label}, a destination")
     # It must know which tables cannot be captured: their Reflections fail for that reason.
     there = Report(failed=dict(report.failed))
-    with _looked_at(address) as (dialect, looking, made):
+    with looked_at(address) as (dialect, looking, made):
         if made:
             plan.changes += 1
             plan.say("the file is made, for it is not there yet")
@@ -182,7 +182,7 @@ def _destination(
 
 
 @contextlib.contextmanager
-def _looked_at(address: Address) -> Iterator[tuple[Dialect, Session, bool]]:
+def looked_at(address: Address) -> Iterator[tuple[Dialect, Session, bool]]:
     """A session to look with. Opening a file that is not there would make it: an empty one stands in for it."""
     made = bool(address.path) and not os.path.exists(address.path)
     with contextlib.ExitStack() as stack:

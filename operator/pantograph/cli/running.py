@@ -231,8 +231,11 @@ def _watch(
         refused = running.refused()
         if refused is not None:
             return refused
-        if once is not None and (ended := once.look(running.board.all())) is not None:
-            return ended
+        if once is not None:
+            if (ended := once.look(running.board.all())) is not None:
+                return ended
+            for process in running.processes:
+                process.look_now()
     return None
 
 

@@ -7,19 +7,14 @@ mistake and raises `RuntimeError` before it is sent, so that no seam goes untest
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, cast
-
-import sqlalchemy as sa
+from typing import Any
 
 from pantograph import errors
-from pantograph.dialects import base
+from pantograph.dialects import base, parameters
 
 Hook = Callable[[str, str], None]
 """Called with (step, "before" or "after"); for tests and traces."""
-
-Style = Literal["qmark", "numeric", "named", "format", "pyformat", "numeric_dollar"]
 
 _hooks: list[Hook] = []
 
@@ -45,7 +40,6 @@ class Session:
         self.dialect = dialect
         self.role = role
         self._step = ""
-        self._placeholders = cast(Style, dialect.sa.paramstyle)
         with self._ours(f"connecting to {dialect.address.label}"):
             self.raw: Any = dialect.connect(role, timeout)
         self._cursor: Any = self.raw.cursor()
@@ -145,7 +139,7 @@ class Session:
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _bind(self, sql: str, params: dict[str, Any]) -> tuple[str, Any]:
-        text, order = _compiled(self._placeholders, sql)
+        text, order = parameters.bound(self.dialect.style, sql)
         if order is None:
             return text, params
         return text, tuple(params[name] for name in order)
@@ -169,13 +163,3 @@ class Session:
                 raise
             ours.args = (f"{doing}: {ours.args[0]}",)
             raise ours from error
-
-
-@functools.lru_cache(maxsize=4096)
-def _compiled(paramstyle: Style, sql: str) -> tuple[str, tuple[str, ...] | None]:
-    """`sql` with `:name` in the driver's style, and the order of names for a positional style."""
-    compiled = sa.text(base.parameters_only(sql)).compile(
-        dialect=sa.engine.default.DefaultDialect(paramstyle=paramstyle)
-    )
-    order = compiled.positiontup
-    return str(compiled), None if order is None else tuple(order)

@@ -12,14 +12,12 @@ from __future__ import annotations
 import abc
 import contextlib
 import enum
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
-import sqlalchemy as sa
-
 from pantograph import errors
+from pantograph.dialects.parameters import Style
 from pantograph.model.changes import NOWHERE, Capture, Control, Pending, Position, Row, Window
 from pantograph.model.mirrors import Mirror
 from pantograph.model.tables import Column, TableShape
@@ -177,15 +175,6 @@ class Session(Protocol):
 def verbatim(sql: str) -> str:
     """`sql` so that `Session` finds no parameter of ours in it (`:x` in a user's literal stays what it is)."""
     return sql.replace(":", r"\:")
-
-
-_QUOTED = re.compile(r"""\"(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`""")
-_COLON = re.compile(r"(?<!\\):")
-
-
-def parameters_only(sql: str) -> str:
-    """`sql` with no parameters but ours: what looks like one inside quotes (`"from :to"`) is part of a name or text."""
-    return _QUOTED.sub(lambda found: _COLON.sub(r"\\:", found[0]), sql)
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,13 +346,11 @@ class Dialect(abc.ABC):
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self.sa = self.sa_dialect()
 
     # -- connections -------------------------------------------------------------------------------------------------
 
-    @abc.abstractmethod
-    def sa_dialect(self) -> sa.engine.Dialect:
-        """SQLAlchemy's dialect, for quoting and parameter styles."""
+    # How the driver takes parameters.
+    style: ClassVar[Style]
 
     @abc.abstractmethod
     def connect(self, role: Role, timeout: float) -> Any:
@@ -409,7 +396,7 @@ class Dialect(abc.ABC):
 
     def quote(self, name: str) -> str:
         """An identifier, always quoted: a reserved word, a quote, a `%` in a name are only characters."""
-        return self.sa.identifier_preparer.quote_identifier(name)
+        return '"' + name.replace('"', '""') + '"'
 
     def table(self, schema: str, name: str) -> str:
         """A qualified, quoted table."""
@@ -430,6 +417,10 @@ class Dialect(abc.ABC):
     @abc.abstractmethod
     def tables(self, session: Session, schema: str) -> list[str]:
         """Names of the user's ordinary tables in a schema, sorted; none of ours."""
+
+    def schemas(self, session: Session) -> list[str]:
+        """Schemas that hold tables of the user's, sorted; the default one alone where the engine has none."""
+        return [self.default_schema]
 
     @abc.abstractmethod
     def fingerprints(self, session: Session, tables: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:

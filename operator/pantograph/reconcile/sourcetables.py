@@ -47,7 +47,7 @@ def _key(shape: TableShape, given: Sequence[str]) -> tuple[str, ...]:
     if not given:
         if shape.key:
             return shape.key
-        usable = [columns for _, columns in shape.uniques if not _nullable(shape, columns)]
+        usable = unique_and_not_null(shape)
         advice = (
             f"keyColumns: [{', '.join(usable[0])}] would do"
             if usable
@@ -68,6 +68,12 @@ def _key(shape: TableShape, given: Sequence[str]) -> tuple[str, ...]:
     if nullable:
         raise errors.SpecError(f"column {nullable} of {shape.label} may be null", path="spec.keyColumns")
     return tuple(given)
+
+
+def unique_and_not_null(shape: TableShape) -> list[tuple[str, ...]]:
+    """Sets of columns, beside the primary key, by which rows can be told apart; the shortest first."""
+    sets = [columns for _, columns in shape.uniques if columns and not _nullable(shape, columns)]
+    return sorted(sets, key=lambda columns: (len(columns), columns))
 
 
 def _nullable(shape: TableShape, columns: Sequence[str]) -> str:

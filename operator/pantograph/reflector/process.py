@@ -461,6 +461,12 @@ class Process:
 
     # -- for others --------------------------------------------------------------------------------------------------
 
+    def look_now(self) -> None:
+        """Have every stream take a turn, though nothing says that there is anything to do."""
+        source = self._source
+        if source is not None:
+            source.news.publish()
+
     def groups(self) -> list[Group]:
         """The groups that are moved now."""
         return list(self._source.groups.values()) if self._source else []

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import pymysql.cursors
-import sqlalchemy as sa
-from sqlalchemy.dialects.mysql import pymysql as sa_pymysql
 
 from pantograph import errors
 from pantograph.dialects import base
@@ -47,8 +45,7 @@ class MySQL(base.Dialect):
 
     # -- connections -------------------------------------------------------------------------------------------------
 
-    def sa_dialect(self) -> sa.engine.Dialect:
-        return sa_pymysql.MySQLDialect_pymysql(paramstyle="format")
+    style = "format"
 
     def connect(self, role: base.Role, timeout: float) -> Any:
         return connections.connect(self.address, role, timeout, self.statement_limit)

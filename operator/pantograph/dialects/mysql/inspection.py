@@ -116,8 +116,10 @@ def shape(session: Session, schema: str, database: str, table: str, *, mariadb: 
         **here,
     ):
         indexes.setdefault(index, []).append(column)
-    # A unique index over a prefix, or over an expression, forbids more than its columns say; it is kept by its name.
-    uniques = tuple((name, tuple(c for c in cols if c)) for name, cols in indexes.items() if name != "PRIMARY")
+    # A unique index over a prefix, or over an expression, forbids more than its columns say; it is kept by its name,
+    # with no columns.
+    uniques = tuple((name, tuple(cols) if all(cols) else ()) for name, cols in indexes.items() if name != "PRIMARY")
+    primary = indexes.get("PRIMARY", [])
     triggers = session.rows(
         "select trigger_name from information_schema.triggers "
         "where event_object_schema = :schema and event_object_table = :table order by trigger_name",
@@ -127,7 +129,7 @@ def shape(session: Session, schema: str, database: str, table: str, *, mariadb: 
         schema=schema,
         name=table,
         columns=columns,
-        key=tuple(c for c in indexes.get("PRIMARY", []) if c),
+        key=tuple(primary) if all(primary) else (),
         uniques=uniques,
         references=_references(session, here, "table", database if not schema else ""),
         referenced_by=_references(session, here, "referenced_table", database if not schema else ""),

@@ -10,10 +10,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import sqlalchemy as sa
-
 from pantograph import errors
-from pantograph.dialects.base import Batches, Session, Staged, parameters_only
+from pantograph.dialects import parameters
+from pantograph.dialects.base import Batches, Session, Staged
 from pantograph.dialects.postgresql import types
 from pantograph.model.changes import Row
 from pantograph.model.mirrors import Mapped, Mirror
@@ -259,8 +258,7 @@ def _same(column: Mapped) -> bool:
 
 
 def _pyformat(sql: str) -> str:
-    sql = parameters_only(sql)
-    return str(sa.text(sql).compile(dialect=sa.engine.default.DefaultDialect(paramstyle="pyformat")))
+    return parameters.bound("pyformat", sql)[0]
 
 
 # -- applying --------------------------------------------------------------------------------------------------------

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as sa_postgresql
-
 from pantograph import errors
 from pantograph.dialects import base
 from pantograph.dialects.postgresql import bulk, capture, connections, inspection, types, windows
@@ -39,11 +36,7 @@ class PostgreSQL(base.Dialect):
 
     # -- connections -------------------------------------------------------------------------------------------------
 
-    def sa_dialect(self) -> sa.engine.Dialect:
-        dialect: sa.engine.Dialect = sa_postgresql.psycopg2.dialect()  # type: ignore[no-untyped-call]
-        # Sessions double the percent signs of whole statements; names must not come with theirs doubled already.
-        dialect.identifier_preparer._double_percents = False
-        return dialect
+    style = "pyformat"
 
     def connect(self, role: base.Role, timeout: float) -> Any:
         return connections.connect(self.address, role, timeout)
@@ -114,6 +107,9 @@ class PostgreSQL(base.Dialect):
 
     def tables(self, session: base.Session, schema: str) -> list[str]:
         return inspection.tables(session, schema or self.default_schema, self.address.capture_schema)
+
+    def schemas(self, session: base.Session) -> list[str]:
+        return inspection.schemas(session, self.address.capture_schema)
 
     def fingerprints(self, session: base.Session, tables: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
         return inspection.fingerprints(session, tables)

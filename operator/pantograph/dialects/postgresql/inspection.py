@@ -165,6 +165,16 @@ def tables(session: Session, schema: str, ours: str) -> list[str]:
     return sorted(name for (name,) in found)
 
 
+def schemas(session: Session, ours: str) -> list[str]:
+    """The user's schemas that we may look into."""
+    found = session.rows(
+        "select nspname from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema' "
+        "and nspname <> :ours and has_schema_privilege(oid, 'usage')",
+        ours=ours,
+    )
+    return sorted(name for (name,) in found)
+
+
 def fingerprints(session: Session, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """What changes with a table's columns, identity or stored form."""
     if not wanted:

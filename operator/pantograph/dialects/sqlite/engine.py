@@ -16,9 +16,6 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite as sa_sqlite
-
 from pantograph import errors
 from pantograph.dialects import base
 from pantograph.dialects.base import (
@@ -64,8 +61,7 @@ class SQLite(base.Dialect):
 
     # -- connections -------------------------------------------------------------------------------------------------
 
-    def sa_dialect(self) -> sa.engine.Dialect:
-        return sa_sqlite.dialect(paramstyle="qmark")
+    style = "qmark"
 
     def connect(self, role: Role, timeout: float) -> Any:
         return connections.connect(self.address, role, timeout)
