@@ -24,12 +24,14 @@ from pantograph.reconcile.actions import Action, InstallCapture, MakeHome
 
 @dataclass(frozen=True, slots=True)
 class WantedTable:
-    """A SourceTable, in plain values. subject: as messages name it."""
+    """A SourceTable, in plain values. subject: as messages name it. noted: columns beside the key by which its
+    Reflections find rows."""
 
     subject: str
     schema: str
     table: str
     key_columns: tuple[str, ...] = ()
+    noted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,27 @@ class WantedCopy:
     accepts_cascades: bool = False
     stream: str = "default"
     where: str = ""
+    items: tuple[mapping.Item, ...] = ()
+    exclude: tuple[str, ...] = ()
+    key: tuple[tuple[str, str], ...] = ()
+    missing_row: str = "Insert"
+    on_delete: str = "Delete"
+    soft_delete: str = ""
+    database: str = ""
+    add_columns: bool = True
     initial_snapshot: bool = True
     resync_token: str = ""
     on_position_lost: str = "Sweep"
     paused: bool = False
     allowed_deletes: int | None = None
+
+    @property
+    def asked(self) -> mapping.Asked:
+        """What it asks of the rows."""
+        return mapping.Asked(
+            self.name, self.stream, self.where, self.accepts_cascades, self.items, self.exclude, self.key,
+            self.missing_row, self.on_delete, self.soft_delete, self.database,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +177,7 @@ def _captured(
     waiting: Waiting,
 ) -> Captured | None:
     seen = observe.table(session, dialect, wanted.schema, wanted.table, dict(recorded))
-    capture = sourcetables.wanted_capture(dialect, seen, wanted.key_columns)
+    capture = sourcetables.wanted_capture(dialect, seen, wanted.key_columns, wanted.noted)
     assert seen.shape is not None
     mended = False
     for action in sourcetables.plan(wanted.subject, dialect, seen, capture):
@@ -260,15 +278,17 @@ def _copy(
     try_rows: Callable[[Mirror], None],
 ) -> Ready | None:
     seen = observe.destination(session, target, copy.schema, copy.table)
-    # A column that the destination computes or numbers by itself has no place in ours.
+    asked = copy.asked
+    layout = mapping.layout(asked, captured.shape, captured.capture.key)
     planned = reflections.plan(
         copy.subject,
-        captured.shape,
-        captured.capture.key,
+        tuple(item.destination for item in layout.items),
+        layout.key,
         seen,
         target,
-        lambda: mapping.planned_columns(replace(captured.shape, key=captured.capture.key), origin, target),
+        lambda: mapping.planned_columns(layout, captured.shape, origin, target),
         create=copy.create,
+        add=copy.add_columns,
     )
     for action in planned.actions:
         report.actions.append((target.address.label, action))
@@ -280,7 +300,10 @@ def _copy(
         if again is None:
             raise errors.DatabaseError(f"{shape.label} was created and cannot be seen; is the grant on it missing?")
         shape = again
-    asked = mapping.Asked(copy.name, copy.stream, copy.where, copy.accepts_cascades)
+    if not copy.add_columns:
+        present = {column.name for column in shape.columns}
+        left_out = tuple(item.source for item in layout.items if item.destination not in present)
+        asked = replace(asked, exclude=(*asked.exclude, *left_out))
     mirror = mapping.mirror(asked, captured.capture, captured.shape, shape, origin, target, captured.fingerprint)
     empty = seen.shape is None or not observe.rows_there(session, target, shape.schema, shape.name)
     if copy.where:

@@ -19,9 +19,9 @@ from typing import Any, ClassVar, Protocol
 from pantograph import errors
 from pantograph.dialects.parameters import Style
 from pantograph.model.changes import NOWHERE, Capture, Control, Pending, Position, Row, Window
-from pantograph.model.mirrors import Mirror
+from pantograph.model.mirrors import Mapped, Mirror
 from pantograph.model.tables import Column, TableShape
-from pantograph.model.types import LogicalType
+from pantograph.model.types import Kind, LogicalType
 
 Converter = Callable[[Any], Any]
 Batches = Iterable[Sequence[Row]]
@@ -291,10 +291,18 @@ class WindowReader(abc.ABC):
 
     @abc.abstractmethod
     def keys(
-        self, capture: Capture, window: Window, *, after: int | None = None, limit: int | None = None
+        self,
+        capture: Capture,
+        window: Window,
+        *,
+        columns: Sequence[int] = (),
+        after: int | None = None,
+        limit: int | None = None,
     ) -> tuple[str, dict[str, Any]]:
         """A SELECT (no parentheses) of the distinct `k0, k1, …` of the window's events, and its parameters.
 
+        columns: which of the captured columns these are; the key's unless given. Where one of them is NULL there is no
+        row to find.
         With `limit` (pages of a large window): only of the `limit` events with the least ids above `after`.
         Truncation events (`op = 'T'`) have no key and are left out.
         """
@@ -322,6 +330,11 @@ class WindowReader(abc.ABC):
     def expire(self, session: Session, capture: Capture, max_age: float, max_rows: int, limit: int) -> tuple[int, str]:
         """Delete up to `limit` events beyond retention, whoever needs them: how many, and the new `captures.purged`
         ("" when none was taken)."""
+
+    @staticmethod
+    def picked(capture: Capture, columns: Sequence[int]) -> list[tuple[str, str]]:
+        """The event table's columns for `keys`, each with the name that it is selected as."""
+        return [(f"k{column}", f"k{i}") for i, column in enumerate(columns or range(len(capture.key)))]
 
     def stored(self, position: Position, *, brief: bool = False) -> Position:
         """A position as a checkpoint keeps it: within 256 KiB, or 4 KiB where `brief`. It has read no event that
@@ -444,6 +457,10 @@ class Dialect(abc.ABC):
 
         Raises `SpecError` when there is none."""
 
+    @abc.abstractmethod
+    def logical(self, native: str) -> LogicalType:
+        """What a column of a native type, as people write it, can hold."""
+
     def decode(self, type_: LogicalType) -> Converter | None:
         """From what the driver yields to the canonical value; None where they are the same. Never called with None."""
         return None
@@ -553,10 +570,9 @@ class Dialect(abc.ABC):
         Rows are looked up as they are now, in the destination's shape. A row that no longer matches `where` is absent
         like one that is gone. The user's SQL sees the table's own names only: it stands in a subquery of its own.
         """
-        count = len(mirror.capture.key)
-        joined = " and ".join(f"r.j{i} = e.k{i}" for i in range(count))
-        picked = [f"coalesce(r.j{i}, {self.event_key(mirror, i)}) as c{i}" for i in range(count)]
-        picked += [f"r.c{i} as c{i}" for i in range(count, len(mirror.columns))]
+        joined = " and ".join(f"r.j{i} = e.k{i}" for i in range(len(mirror.looked_up)))
+        picked = [f"coalesce(r.j{i}, {self.event_key(mirror, i)}) as c{i}" for i in range(len(mirror.looked_up))]
+        picked += self.beside(mirror)
         return (
             f"select case when r.p is null then 0 else 1 end as present, {', '.join(picked)} "
             f"from ({keys}) e left join ({self.rows_of(mirror, upto=upto)}) r on {joined}"
@@ -566,28 +582,34 @@ class Dialect(abc.ABC):
         """An event's key column in the type that the plan saw in the table (event columns are wider)."""
         return f"e.k{index}"
 
+    def beside(self, mirror: Mirror) -> list[str]:
+        """What `changes` selects beside the columns that are looked up: constants of the key, which a row that is gone
+        has too, and the data of `rows_of` as r."""
+        at, data = len(mirror.looked_up), len(mirror.key)
+        picked = [f"{self.selected(column)} as c{i}" for i, column in enumerate(mirror.key[at:], start=at)]
+        return picked + [f"r.c{i} as c{i}" for i in range(data, len(mirror.columns))]
+
     def rows_of(self, mirror: Mirror, *, upto: bool = False) -> str:
         """A SELECT of the rows that the Reflection copies: p, key columns j0…, data columns c(n)…"""
-        count = len(mirror.capture.key)
         picked = ["1 as p"]
-        picked += [f"{self.selected(mirror, i)} as j{i}" for i in range(count)]
-        picked += [f"{self.selected(mirror, i)} as c{i}" for i in range(count, len(mirror.columns))]
+        picked += [f"{self.selected(column)} as j{i}" for i, column in enumerate(mirror.looked_up)]
+        picked += [f"{self.selected(column)} as c{i}" for i, column in enumerate(mirror.data, start=len(mirror.key))]
         conditions = [f"({verbatim(mirror.where)})"] if mirror.where else []
         names = [self.quote(name) for name in mirror.capture.key]
         conditions += [self.not_beyond(names, self._cursor(mirror, "b"))] if upto else []
         where = f" where {' and '.join(conditions)}" if conditions else ""
         return f"select {', '.join(picked)} from {self.table(*mirror.source)}{where}"
 
-    def selected(self, mirror: Mirror, index: int) -> str:
+    def selected(self, column: Mapped) -> str:
         """How a column is selected so that the driver yields what `decode` expects."""
-        return verbatim(mirror.columns[index].expression)
+        return verbatim(column.expression)
 
     def chunk_end(self, mirror: Mirror, *, after: bool) -> str:
         """A SELECT of the key of the `:limit`-th row beyond the key `:a0, :a1, …` (or from the start); nothing when
         fewer are left. By the table's key alone, so that a `where` which matches nothing still moves the cursor."""
         names = [self.quote(name) for name in mirror.capture.key]
         beyond = f" where {self.beyond(names, self._cursor(mirror, 'a'))}" if after else ""
-        columns = ", ".join(f"{self.selected(mirror, i)} as c{i}" for i in range(len(names)))
+        columns = ", ".join(f"{self.selected(column)} as c{i}" for i, column in enumerate(mirror.walked))
         return (
             f"select {columns} from {self.table(*mirror.source)}{beyond} "
             f"order by {', '.join(names)} limit 1 offset :skip"
@@ -597,7 +619,7 @@ class Dialect(abc.ABC):
         """A SELECT of `(1, *columns)` for the rows beyond the key `:a0, …` (if `after`) up to and with the key
         `:b0, …` (if `upto`), in no order."""
         names = [self.quote(name) for name in mirror.capture.key]
-        columns = ", ".join(f"{self.selected(mirror, i)} as c{i}" for i in range(len(mirror.columns)))
+        columns = ", ".join(f"{self.selected(column)} as c{i}" for i, column in enumerate(mirror.columns))
         conditions = [f"({verbatim(mirror.where)})"] if mirror.where else []
         conditions += [self.beyond(names, self._cursor(mirror, "a"))] if after else []
         conditions += [self.not_beyond(names, self._cursor(mirror, "b"))] if upto else []
@@ -605,7 +627,7 @@ class Dialect(abc.ABC):
         return f"select 1 as present, {columns} from {self.table(*mirror.source)}{where}"
 
     def _cursor(self, mirror: Mirror, letter: str) -> list[str]:
-        return [self.typed(f":{letter}{i}", column.source_native) for i, column in enumerate(mirror.key)]
+        return [self.typed(f":{letter}{i}", column.source_native) for i, column in enumerate(mirror.walked)]
 
     def not_beyond(self, names: Sequence[str], values: Sequence[str]) -> str:
         """A condition: the key is less than or equal to the values, in the index's order, and the index serves it."""
@@ -623,18 +645,32 @@ class Dialect(abc.ABC):
     most_given_keys: ClassVar[int] = 200
 
     def given_keys(self, session: Session, mirror: Mirror, keys: Sequence[Sequence[Any]]) -> tuple[str, dict[str, Any]]:
-        """A SELECT of `k0, k1, …` that yields the given keys (canonical values), and its parameters."""
+        """A SELECT of `k0, k1, …` that yields the given keys (canonical values), and its parameters; of a key with
+        constants, what is looked up."""
         params: dict[str, Any] = {}
         selects = []
-        encoders = [self.encode(column.source_type) for column in mirror.key]
+        encoders = [self.encode(column.source_type) for column in mirror.looked_up]
         for n, key in enumerate(keys):
             parts = []
-            for i, value in enumerate(key):
+            for i, value in enumerate(key[: len(encoders)]):
                 encoder = encoders[i]
                 params[f"g{n}_{i}"] = encoder(value) if encoder and value is not None else value
                 parts.append(f"{self.typed(f':g{n}_{i}', mirror.key[i].source_native)} as k{i}")
             selects.append("select " + ", ".join(parts))
         return " union all ".join(selects), params
+
+    # The source's clock as a timestamp in UTC.
+    clock: ClassVar[str] = "current_timestamp"
+
+    def constant(self, text: str, type_: LogicalType, native: str) -> str:
+        """A value that a manifest gives, as a value of the native type."""
+        number = type_.kind in (Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT)
+        return self.typed(text if number else self.quoted(text), native)
+
+    def quoted(self, text: str) -> str:
+        """A text literal."""
+        doubled = text.replace("'", "''")
+        return f"'{doubled}'"
 
     def typed(self, expression: str, native: str) -> str:
         """`expression` as a value of the native type."""
@@ -688,6 +724,14 @@ class Dialect(abc.ABC):
         """Blocks of whole lines `present, *columns` into a stage; with `direct`, of lines without `present` straight
         into the destination's table. An error that `lines` raises is raised as it is."""
         raise NotImplementedError
+
+    def own_rows(self, mirror: Mirror) -> str:
+        """A condition on the destination's table for the rows that this Reflection writes; "" where that is all."""
+        return " and ".join(
+            f"{self.quote(c.destination)} = {self.constant(c.constant, c.destination_type, c.destination_native)}"
+            for c in mirror.key
+            if c.constant is not None
+        )
 
     def unstage(self, session: Session, mirror: Mirror, staged: Staged) -> None:
         """Empty the stage again, inside the same transaction."""

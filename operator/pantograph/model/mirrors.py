@@ -14,6 +14,9 @@ class Mapped:
     """One destination column and where its value comes from.
 
     expression: SQL of the source, with its names quoted. native types are what the plan saw on either side.
+    constant: what a column that a manifest fills with a value holds in every row, as text; None for all others.
+    system: what Pantograph knows of the change (`sourceTime`, …), which is written when a row changes and is never a
+    reason to write it.
     """
 
     destination: str
@@ -23,6 +26,8 @@ class Mapped:
     destination_type: LogicalType
     destination_native: str
     nullable: bool = True
+    constant: str | None = None
+    system: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +49,11 @@ class CascadedChild:
 class Mirror:
     """One Reflection, ready to move rows.
 
-    name: `namespace/name`. id: a short hash of it, for names of temporary tables. columns: the key's first, in the
-    order of `capture.key`; rows travel as `(present, *columns)`. where: SQL of the source or "".
+    name: `namespace/name`. id: a short hash of it, for names of temporary tables. columns: the key's first; rows travel
+    as `(present, *columns)`. where: SQL of the source or "", which leaves one source row for each key.
+    lookup: which of the captured columns find a row, in the order of `columns`; those of `capture.key` unless given.
+    constants: how many columns of the key, behind those, hold a constant. cursor: the columns of `capture.key`, where
+    rows are found by others.
     fingerprint: of the source table as the plan saw it; a turn that finds another one throws its rows away.
     other_uniques: the destination has unique keys beside the one that rows are found by.
     references: the destination's foreign keys that leave this table; referenced_by: those that point at it.
@@ -65,13 +73,26 @@ class Mirror:
     referenced_by: tuple[Reference, ...] = ()
     cascades: tuple[CascadedChild, ...] = ()
     accepts_cascades: bool = False
+    lookup: tuple[int, ...] = ()
+    constants: int = 0
+    cursor: tuple[Mapped, ...] = ()
+
+    @property
+    def looked_up(self) -> tuple[Mapped, ...]:
+        """The columns that find a row at both ends, and whose values events note."""
+        return self.columns[: len(self.lookup) or len(self.capture.key)]
 
     @property
     def key(self) -> tuple[Mapped, ...]:
-        """The columns that find a destination row."""
-        return self.columns[: len(self.capture.key)]
+        """The columns that find a destination row: those that are looked up, and constants."""
+        return self.columns[: len(self.looked_up) + self.constants]
 
     @property
     def data(self) -> tuple[Mapped, ...]:
         """The columns beside the key."""
-        return self.columns[len(self.capture.key) :]
+        return self.columns[len(self.key) :]
+
+    @property
+    def walked(self) -> tuple[Mapped, ...]:
+        """The source's key, in whose order a sweep goes."""
+        return self.cursor or self.looked_up

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,38 +13,173 @@ from pantograph.dialects.base import Dialect
 from pantograph.model.changes import Capture
 from pantograph.model.mirrors import CascadedChild, Mapped, Mirror
 from pantograph.model.tables import Column, Reference, TableShape
-from pantograph.model.types import Kind, misfit
+from pantograph.model.types import Kind, LogicalType, misfit
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One column of the destination and what is in it, as a manifest says: exactly one of source, expression, value and
+    system. type: of an expression or a value, as the destination writes it."""
+
+    destination: str
+    source: str = ""
+    expression: str = ""
+    value: int | str | None = None
+    system: str = ""
+    type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a Reflection asks for, in plain values."""
+    """What a Reflection asks for, in plain values. key: (source, destination) pairs; the SourceTable's key when empty.
+
+    database: the source Database's name, for the system column of that name.
+    """
 
     name: str
     stream: str
     where: str = ""
     accepts_cascades: bool = False
+    items: tuple[Item, ...] = ()
+    exclude: tuple[str, ...] = ()
+    key: tuple[tuple[str, str], ...] = ()
+    missing_row: str = "Insert"
+    on_delete: str = "Delete"
+    soft_delete: str = ""
+    database: str = ""
 
 
-def planned_columns(source: TableShape, origin: Dialect, target: Dialect) -> tuple[Column, ...]:
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The columns of a destination table in order: the key's first, those that are looked up before constants.
+
+    looked_up: source columns whose values find a row. constants: how many columns of the key hold a constant.
+    ranked: several source rows may have one key, and the one with the greatest key of the source writes the row.
+    """
+
+    items: tuple[Item, ...]
+    looked_up: tuple[str, ...]
+    constants: int
+    ranked: bool
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The destination's columns that find a row."""
+        return tuple(item.destination for item in self.items[: len(self.looked_up) + self.constants])
+
+
+def layout(asked: Asked, source: TableShape, key: Sequence[str]) -> Layout:
+    """Which columns there are. key: the SourceTable's. Raises `SpecError` for what contradicts the table."""
+    given = asked.items or _all_columns(asked, source, dict(asked.key))
+    for n, one in enumerate(asked.items):
+        if one.source and source.column(one.source) is None:
+            raise errors.SpecError(_no_column(one.source, source), path=f"spec.columns[{n}].source")
+    by_destination = {one.destination: one for one in given}
+    found: list[Item] = []
+    constants: list[Item] = []
+    for n, (name, destination) in enumerate(asked.key or [(name, "") for name in key]):
+        path = f"spec.key[{n}]" if asked.key else "spec.columns"
+        if name and source.column(name) is None:
+            raise errors.SpecError(_no_column(name, source), path=path)
+        item = by_destination.get(destination) or next((one for one in given if name and one.source == name), None)
+        if item is None or (name and item.source != name):
+            raise errors.SpecError(
+                f"no column of the destination holds {name or destination}, which is part of the key; "
+                "add it to columns, or give another key",
+                path=path,
+            )
+        if not item.source and item.value is None:
+            raise errors.SpecError(
+                f"{destination} is neither a column of the source nor a constant, so that it finds no row", path=path
+            )
+        (found if item.source else constants).append(item)
+    if not found:
+        raise errors.SpecError("a key needs a column of the source", path="spec.key")
+    keyed = {item.destination for item in (*found, *constants)}
+    looked_up = tuple(item.source for item in found)
+    return Layout(
+        items=(*found, *constants, *(item for item in given if item.destination not in keyed)),
+        looked_up=looked_up,
+        constants=len(constants),
+        ranked=not _tells_apart(looked_up, source, key),
+    )
+
+
+def _all_columns(asked: Asked, source: TableShape, renamed: Mapping[str, str]) -> tuple[Item, ...]:
+    for n, name in enumerate(asked.exclude):
+        if source.column(name) is None:
+            raise errors.SpecError(_no_column(name, source), path=f"spec.exclude[{n}]")
+    items = [
+        Item(renamed.get(column.name) or column.name, column.name)
+        for column in source.columns
+        if column.name not in asked.exclude
+    ]
+    twice = next((a.destination for i, a in enumerate(items) for b in items[:i] if a.destination == b.destination), "")
+    if twice:
+        raise errors.SpecError(f"two columns would be {twice} of the destination; exclude one", path="spec.key")
+    return tuple(items)
+
+
+def _no_column(name: str, source: TableShape) -> str:
+    return f"no column {name} in {source.label}; there are {', '.join(column.name for column in source.columns)}"
+
+
+def _tells_apart(names: Sequence[str], source: TableShape, key: Sequence[str]) -> bool:
+    """Has no two source rows the same values of these columns?"""
+    sets = [key, source.key, *(columns for _, columns in source.uniques)]
+    firm = {column.name for column in source.columns if not column.nullable} | set(source.key)
+    return any(each and set(each) <= set(names) and set(each) <= firm for each in sets)
+
+
+def planned_columns(plan: Layout, source: TableShape, origin: Dialect, target: Dialect) -> tuple[Column, ...]:
     """The columns that a destination table made by us has: of the same types, or the narrowest that hold them.
 
     Raises `SpecError` naming the column whose type the destination has no room for.
     """
-    columns = []
-    for column in source.columns:
+    return tuple(_planned(item, plan, source, origin, target) for item in plan.items)
+
+
+def _planned(item: Item, plan: Layout, source: TableShape, origin: Dialect, target: Dialect) -> Column:
+    key = item.destination in plan.key
+    if item.source:
+        (column,) = source.pick([item.source])
         if origin.name == target.name:
             # The same engine spells the type alike; computed columns and numbering stay behind, for values are copied.
             native, collation = column.native, column.collation
         else:
-            try:
-                native, collation = target.native(column.type, key=column.name in source.key), ""
-            except errors.SpecError as error:
-                raise errors.SpecError(
-                    f"column {column.name} of {source.label}: {error}", path="spec.destination.createTable"
-                ) from error
-        columns.append(replace(column, native=native, generated=False, identity=False, collation=collation))
-    return tuple(columns)
+            native, collation = _native(target, column.type, key, f"column {column.name} of {source.label}"), ""
+        return replace(
+            column, name=item.destination, native=native, generated=False, identity=False, collation=collation
+        )
+    if item.type:
+        return Column(item.destination, target.logical(item.type), item.type)
+    if item.expression:
+        raise errors.SpecError(
+            f"the type of {item.destination} is not known, and there is no such column yet; say it, as in "
+            '`type: "numeric(12,2)"`',
+            path="spec.columns",
+        )
+    type_ = _SYSTEM_TYPES.get(item.system) or LogicalType(*((Kind.INTEGER, 64) if _whole(item.value) else (Kind.TEXT,)))
+    return Column(item.destination, type_, _native(target, type_, key, f"column {item.destination}"))
+
+
+_SYSTEM_TYPES = {
+    "sourceTime": LogicalType(Kind.TIMESTAMP),
+    "appliedAt": LogicalType(Kind.TIMESTAMP),
+    "database": LogicalType(Kind.TEXT, length=253),
+    "operation": LogicalType(Kind.TEXT, length=6),
+}
+
+
+def _native(target: Dialect, type_: LogicalType, key: bool, what: str) -> str:
+    try:
+        return target.native(type_, key=key)
+    except errors.SpecError as error:
+        raise errors.SpecError(f"{what}: {error}", path="spec.destination.createTable") from error
+
+
+def _whole(value: int | str | None) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def mirror(
@@ -56,28 +192,33 @@ def mirror(
     fingerprint: str,
 ) -> Mirror:
     """The Reflection, worked out. Raises `SpecError` for what the destination's table cannot take, by column name."""
-    names = list(capture.key) + [c.name for c in source.columns if c.name not in capture.key]
+    plan = layout(asked, source, capture.key)
     columns = []
-    for name in names:
-        here = source.column(name)
-        if here is None:
-            raise errors.SpecError(f"no column {name} in {source.label}", path="spec.keyColumns")
-        there = target.column(name)
+    for item in plan.items:
+        there = target.column(item.destination)
         if there is None:
             raise errors.SpecError(
-                f"{target.label} has no column {name}; add it there, or let it be added (createTable: true)",
+                f"{target.label} has no column {item.destination}; add it there, or let it be added "
+                "(createTable: true)",
                 path="spec.destination.table",
             )
         if there.generated:
-            if name in capture.key:
+            if item.destination in plan.key:
                 raise errors.SpecError(
-                    f"column {name} of {target.label} is computed there, so rows cannot be found by it",
+                    f"column {there.name} of {target.label} is computed there, so rows cannot be found by it",
                     path="spec.destination.table",
                 )
             continue
-        columns.append(_mapped(here, there, source, target, origin, destination))
-    key = tuple(capture.key)
-    _check_key(key, source, target)
+        if item.source:
+            (here,) = source.pick([item.source])
+            columns.append(_mapped(here, there, source, target, origin, destination))
+        else:
+            columns.append(_computed(item, there, asked, origin))
+    _check_key(plan, source, target)
+    cursor = tuple(
+        Mapped(c.name, origin.quote(c.name), c.type, c.native, c.type, c.native) for c in source.pick(capture.key)
+    )
+    given = plan.looked_up != capture.key
     return Mirror(
         name=asked.name,
         id=hashlib.sha256(asked.name.encode()).hexdigest()[:10],
@@ -86,13 +227,82 @@ def mirror(
         source=(source.schema, source.name),
         destination=(target.schema, target.name),
         columns=tuple(columns),
-        where=asked.where,
+        where=_where(asked, plan, capture, source, origin),
         fingerprint=fingerprint,
-        other_uniques=_other_uniques(set(key), target),
+        other_uniques=_other_uniques(set(plan.key), target),
         references=target.references,
         referenced_by=target.referenced_by,
         accepts_cascades=asked.accepts_cascades,
+        lookup=tuple(capture.columns.index(name) for name in plan.looked_up) if given else (),
+        constants=plan.constants,
+        cursor=cursor if given else (),
     )
+
+
+def _where(asked: Asked, plan: Layout, capture: Capture, source: TableShape, origin: Dialect) -> str:
+    """What a source row must be: what the manifest says; and, of several with one key, the one with the greatest key of
+    the source. The inner names are ours, so that the table's own mean the outer row."""
+    conditions = [f"({asked.where})"] if asked.where else []
+    if plan.looked_up != capture.key:
+        conditions += [f"{origin.quote(c.name)} is not null" for c in source.pick(plan.looked_up) if c.nullable]
+    if plan.ranked:
+        mine = [origin.quote(name) for name in plan.looked_up]
+        keys = [origin.quote(name) for name in capture.key]
+        picked = [f"{name} as pantograph_j{i}" for i, name in enumerate(mine)]
+        picked += [f"{name} as pantograph_k{i}" for i, name in enumerate(keys)]
+        inner = f"select {', '.join(picked)} from {origin.table(source.schema, source.name)}"
+        inner += f" where ({asked.where})" if asked.where else ""
+        same = " and ".join(f"g.pantograph_j{i} = {name}" for i, name in enumerate(mine))
+        greater = origin.beyond([f"g.pantograph_k{i}" for i in range(len(keys))], keys)
+        conditions.append(f"not exists (select 1 from ({inner}) g where {same} and {greater})")
+    return " and ".join(conditions) if len(conditions) > 1 else (asked.where or "".join(conditions))
+
+
+def _computed(item: Item, there: Column, asked: Asked, origin: Dialect) -> Mapped:
+    """A column that the source computes: as a value of the type that the destination's column has."""
+    type_ = replace(there.type, folding=False)
+    if item.system:
+        # `insert` until the writer finds the row there.
+        known = {"database": asked.database, "operation": "insert"}
+        type_ = _SYSTEM_TYPES[item.system] if item.system not in known else LogicalType(Kind.TEXT)
+    try:
+        native = origin.native(type_)
+    except errors.SpecError:
+        type_ = LogicalType(Kind.TEXT)
+        native = origin.native(type_)
+    constant = None
+    if item.expression:
+        expression = origin.typed(f"({item.expression})", native)
+    elif item.system in ("sourceTime", "appliedAt"):
+        expression = origin.typed(origin.clock, native)
+    else:
+        text = asked.database if item.system == "database" else "insert" if item.system else str(item.value)
+        constant = None if item.system else text
+        _check_constant(text, type_, there, item)
+        expression = origin.constant(text, type_, native)
+    return Mapped(
+        destination=there.name,
+        expression=expression,
+        source_type=replace(type_, native=native),
+        source_native=native,
+        destination_type=there.type,
+        destination_native=there.native,
+        nullable=there.nullable,
+        constant=constant,
+        system=item.system,
+    )
+
+
+def _check_constant(text: str, type_: LogicalType, there: Column, item: Item) -> None:
+    fits = True
+    if type_.kind in (Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT):
+        fits = re.fullmatch(r"-?\d+" if type_.kind is Kind.INTEGER else r"-?\d+(\.\d+)?", text) is not None
+    elif type_.kind is Kind.TEXT and there.type.length:
+        fits = len(text) <= there.type.length
+    if not fits:
+        raise errors.SpecError(
+            f"{text!r} is no value for column {item.destination}, which is {there.native}", path="spec.columns"
+        )
 
 
 def _mapped(
@@ -119,20 +329,21 @@ def _mapped(
     )
 
 
-def _check_key(key: Sequence[str], source: TableShape, target: TableShape) -> None:
+def _check_key(plan: Layout, source: TableShape, target: TableShape) -> None:
     """Rows must be found by a unique key at the destination which tells apart all that the source tells apart."""
-    wanted = set(key)
+    wanted = set(plan.key)
     if set(target.key) != wanted and all(set(columns) != wanted for _, columns in target.uniques):
         raise errors.SpecError(
-            f"{target.label} has no unique key on ({', '.join(key)}), by which its rows would be found; add one there",
+            f"{target.label} has no unique key on ({', '.join(plan.key)}), by which its rows would be found; "
+            "add one there",
             path="spec.destination.table",
         )
-    for name in key:
-        here, there = source.column(name), target.column(name)
+    for item in plan.items[: len(plan.looked_up)]:
+        here, there = source.column(item.source), target.column(item.destination)
         if here is not None and there is not None and there.type.folding and not here.type.folding:
             raise errors.SpecError(
-                f"key column {name} of {target.label} takes texts for equal (by case, accents or trailing blanks) "
-                f"which {source.label} tells apart; give it a binary or case-sensitive collation",
+                f"key column {there.name} of {target.label} takes texts for equal (by case, accents or trailing "
+                f"blanks) which {source.label} tells apart; give it a binary or case-sensitive collation",
                 path="spec.destination.table",
             )
 
@@ -151,6 +362,8 @@ def shaping(mirror: Mirror) -> str:
             mirror.where,
             list(mirror.capture.key),
             mirror.capture.version,
+            list(mirror.lookup),
+            mirror.constants,
             [(c.destination, c.expression, c.source_native, c.destination_native) for c in mirror.columns],
         ]
     )

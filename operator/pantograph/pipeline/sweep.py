@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pantograph import errors
+from pantograph.dialects.base import verbatim
 from pantograph.model.changes import Window
 from pantograph.model.mirrors import Mirror
 from pantograph.pipeline import keys, steps, turn, writer
@@ -116,7 +117,7 @@ def _chunk(route: Route, group: Group, sweep: Sweep) -> Outcome:
                     # Rows beyond the cursor are not there yet on a first copy, so that chunks can be plain inserts;
                     # otherwise they are written early, which the chunk that comes to them repeats without harm.
                     limited = sweep.virgin
-                    sql, params = route.windows.keys(mirror.capture, Window(group.read, until))
+                    sql, params = route.windows.keys(mirror.capture, Window(group.read, until), columns=mirror.lookup)
                     if limited and not after:
                         jobs = []
                     else:
@@ -198,12 +199,12 @@ def _phase(sweep: Sweep | None, phase: str, **changes: Any) -> Sweep:
 
 
 def _bind(route: Route, mirror: Mirror, key: keys.Key, letter: str) -> dict[str, Any]:
-    encoders = [route.source.encode(column.source_type) for column in mirror.key]
+    encoders = [route.source.encode(column.source_type) for column in mirror.walked]
     return {f"{letter}{i}": encoders[i](v) if encoders[i] else v for i, v in enumerate(key)}  # type: ignore[misc]
 
 
 def _decoded(route: Route, mirror: Mirror, row: tuple[Any, ...]) -> keys.Key:
-    decoders = [route.source.decode(column.source_type) for column in mirror.key]
+    decoders = [route.source.decode(column.source_type) for column in mirror.walked]
     return tuple(d(v) if d is not None and v is not None else v for d, v in zip(decoders, row, strict=True))
 
 
@@ -217,7 +218,10 @@ def _extras(route: Route, group: Group, sweep: Sweep) -> Outcome:
     decoders = [target.decode(column.destination_type) for column in mirror.key]
     bound = {f"a{i}": e(v) if e is not None else v for i, (e, v) in enumerate(zip(encoders, after, strict=False))}
     values = [target.typed(f":a{i}", column.destination_native) for i, column in enumerate(mirror.key)]
-    where = f" where {target.beyond(names, values)}" if after else ""
+    conditions = [target.beyond(names, values)] if after else []
+    own = target.own_rows(mirror)
+    conditions += [verbatim(own)] if own else []
+    where = f" where {' and '.join(conditions)}" if conditions else ""
     limit = route.source.most_given_keys
     with session.step(steps.INSPECT):
         found = session.rows(

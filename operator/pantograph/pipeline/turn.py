@@ -214,7 +214,11 @@ def _staged(
                     if mirror.name not in pending and not noted:
                         continue
                     found = pending[mirror.name][0] if mirror.name in pending else None
-                    sql, params = route.windows.keys(mirror.capture, Window(group.read, until)) if found else ("", {})
+                    sql: str = ""
+                    params: dict[str, Any] = {}
+                    if found:
+                        window = Window(group.read, until)
+                        sql, params = route.windows.keys(mirror.capture, window, columns=mirror.lookup)
                     if noted:
                         given, values = route.source.given_keys(route.reader, mirror, [n.key for n in noted])
                         sql, params = (f"select * from ({sql}) w union {given}" if sql else given), {**params, **values}
@@ -457,7 +461,9 @@ def page(route: Route, stream: Group) -> Outcome:
             route.writer.begin()
         try:
             with route.reader.step(steps.STAGE_ROWS), route.writer.step(steps.STAGE_ROWS):
-                sql, params = route.windows.keys(mirror.capture, window, after=at.after, limit=route.limits.rows * 2)
+                sql, params = route.windows.keys(
+                    mirror.capture, window, columns=mirror.lookup, after=at.after, limit=route.limits.rows * 2
+                )
                 staged = stage(route, mirror, route.source.changes(mirror, sql), params)
             check_shapes(route, [mirror])
             with route.reader.step(steps.CLOSE_SNAPSHOT):

@@ -196,7 +196,15 @@ def run(
 # -- one side ----------------------------------------------------------------------------------------------------------
 
 
-def _reversed(mirror: Mirror, session: Session) -> Mirror:
+def _comparable(mirror: Mirror) -> Mirror:
+    """The Reflection as it is compared: walked in the order of what finds a row, without what says when it moved."""
+    key = tuple(mirror.capture.columns[i] for i in mirror.lookup) or mirror.capture.key
+    columns = tuple(column for column in mirror.columns if not column.system)
+    capture = dataclasses.replace(mirror.capture, key=key)
+    return dataclasses.replace(mirror, capture=capture, columns=columns, lookup=(), constants=0, cursor=())
+
+
+def _reversed(mirror: Mirror, session: Session, where: str) -> Mirror:
     """The destination as if it were the source, so that both sides are read by the same code."""
     columns = tuple(
         Mapped(
@@ -211,7 +219,7 @@ def _reversed(mirror: Mirror, session: Session) -> Mirror:
     )
     key = tuple(column.destination for column in mirror.key)
     capture = dataclasses.replace(mirror.capture, key=key)
-    return dataclasses.replace(mirror, source=mirror.destination, columns=columns, where="", capture=capture)
+    return dataclasses.replace(mirror, source=mirror.destination, columns=columns, where=where, capture=capture)
 
 
 class _Side:
@@ -227,7 +235,7 @@ class _Side:
         self.key_hash = dialect.hashed([texts[i] for i in range(len(mirror.key))])
         self.row_hash = dialect.hashed([texts[i] for i in self.hashed])
         self.column_hashes = [dialect.hashed([texts[i]]) for i in self.hashed]
-        self.values = [dialect.selected(mirror, i) for i in by_value]
+        self.values = [dialect.selected(mirror.columns[i]) for i in by_value]
         self._decoders = [dialect.decode(mirror.columns[i].source_type) for i in by_value]
         self._key_decoders = [dialect.decode(column.source_type) for column in mirror.key]
         self._encoders = [dialect.encode(column.source_type) for column in mirror.key]
@@ -318,7 +326,11 @@ class _Side:
         """(hash of the key, the key as the driver yields it, hash of the row)."""
         where, bound = self._where(after, upto, *more)
         width = len(self.names)
-        picked = [self.key_hash, *(self.dialect.selected(self.mirror, i) for i in range(width)), self.row_hash]
+        picked = [
+            self.key_hash,
+            *(self.dialect.selected(column) for column in self.mirror.columns[:width]),
+            self.row_hash,
+        ]
         columns = ", ".join(f"{sql} as c{i}" for i, sql in enumerate([*picked, *self.values]))
         with self.reading():
             for batch in self.session.batches(f"select {columns} {where}", 20_000, 8 << 20, **bound):
@@ -439,7 +451,10 @@ class _Comparison:
         progress: Callable[[int], None],
         stop: threading.Event,
     ) -> None:
-        other = _reversed(mirror, target)
+        capture, self._lookup = mirror.capture, mirror.lookup
+        ours = target.dialect.own_rows(mirror)
+        mirror = _comparable(mirror)
+        other = _reversed(mirror, target, ours)
         values = by_value(source, target, mirror, other)
         if values and values[0] < len(mirror.key):
             name = mirror.columns[values[0]].destination
@@ -448,7 +463,7 @@ class _Comparison:
         self._repairing, self._keep_keys = repairing, keep_keys
         self._nudge, self._progress, self._stop = nudge, progress, stop
         self.here, self.there = _Side(source, mirror, values), _Side(target, other, values)
-        self._windows = source.dialect.reader([mirror.capture])
+        self._windows = source.dialect.reader([capture])
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="verify")
         self._size = min(pace.rows, 20_000)
         self._batch = min(source.dialect.most_given_keys, target.dialect.most_given_keys)
@@ -765,9 +780,9 @@ class _Comparison:
         found, _ = pending[capture.id]
         if found.truncated or found.events >= _MOST_EVENTS:
             return set(batch)
-        events, params = self._windows.keys(capture, Window(position, until))
+        events, params = self._windows.keys(capture, Window(position, until), columns=self._lookup)
         given, values = self.here.dialect.given_keys(session, self.mirror, list(batch.values()))
-        joined = " and ".join(f"g.k{i} = e.k{i}" for i in range(len(capture.key)))
+        joined = " and ".join(f"g.k{i} = e.k{i}" for i in range(len(self.mirror.key)))
         rows = session.rows(
             f"select {self.here.given_hash('g')} as h from ({given}) g join ({events}) e on {joined}",
             **{**params, **values},

@@ -107,8 +107,9 @@ def apply(session: Session, target: Dialect, owner: str, jobs: Sequence[Job], *,
 
 
 def empty(session: Session, target: Dialect, mirror: Mirror) -> int:
-    """Delete all rows of a destination table: its source was truncated."""
-    return session.run(f"delete from {target.table(*mirror.destination)}")
+    """Delete all rows of a destination table that are this Reflection's: its source was truncated."""
+    where = target.own_rows(mirror)
+    return session.direct(f"delete from {target.table(*mirror.destination)}{f' where {where}' if where else ''}")
 
 
 def _upsert(session: Session, target: Dialect, owner: str, job: Job, counts: Counts) -> None:

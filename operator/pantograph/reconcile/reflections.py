@@ -22,17 +22,20 @@ class Planned:
 
 def plan(
     subject: str,
-    source: TableShape,
+    wanted: tuple[str, ...],
     key: tuple[str, ...],
     seen: DestinationSeen,
     destination: Dialect,
     columns: Callable[[], tuple[Column, ...]],
     *,
     create: bool,
+    add: bool = True,
 ) -> Planned:
     """Create the table, or add the columns it lacks. Raises `SpecError` when that is needed and not allowed.
 
-    columns: what a table made by us would have; only asked where one is missing, for not every type has a place there.
+    wanted: names of the columns, key: of those by which a row is found. columns: what a table made by us would have;
+    only asked where one is missing, for not every type has a place there. add: whether columns that a table lacks are
+    missed at all.
     """
     label = f"{seen.schema}.{seen.name}" if seen.schema else seen.name
     if seen.shape is None:
@@ -45,15 +48,15 @@ def plan(
         statements = destination.create_table(seen.schema, seen.name, made, key)
         shape = TableShape(seen.schema, seen.name, made, key)
         return Planned((CreateTable(subject, f"create table {label}", tuple(statements)),), shape)
-    missing = [column for column in source.columns if seen.shape.column(column.name) is None]
-    if not missing:
+    missing = [name for name in wanted if seen.shape.column(name) is None]
+    if not missing or not add:
         return Planned((), seen.shape)
     if not create:
         raise errors.SpecError(
-            f"{label} has no column {missing[0].name}; add it, or say createTable: true", path="spec.destination.table"
+            f"{label} has no column {missing[0]}; add it, or say createTable: true", path="spec.destination.table"
         )
     planned = {column.name: column for column in columns()}
-    added = tuple(replace(planned[column.name], nullable=True) for column in missing)
+    added = tuple(replace(planned[name], nullable=True) for name in missing)
     statements = [destination.add_column(seen.schema, seen.name, column) for column in added]
     summary = f"add {', '.join(column.name for column in added)} to {label}"
     shape = replace(seen.shape, columns=(*seen.shape.columns, *added))

@@ -14,8 +14,11 @@ from pantograph.reconcile.actions import Action, InstallCapture
 from pantograph.reconcile.observed import TableSeen
 
 
-def wanted_capture(dialect: Dialect, seen: TableSeen, key_columns: Sequence[str]) -> Capture:
-    """The capture that the manifest asks for. Raises `SpecError` for a table or a key that will not do."""
+def wanted_capture(dialect: Dialect, seen: TableSeen, key_columns: Sequence[str], noted: Sequence[str] = ()) -> Capture:
+    """The capture that the manifest asks for, which notes the key and what else finds rows.
+
+    Raises `SpecError` for a table or a key that will not do.
+    """
     shape = seen.shape
     if shape is None:
         label = f"{seen.schema}.{seen.name}" if seen.schema else seen.name
@@ -26,7 +29,7 @@ def wanted_capture(dialect: Dialect, seen: TableSeen, key_columns: Sequence[str]
         )
     key = _key(shape, key_columns)
     identity = names.capture_id(shape.schema, shape.name)
-    columns = key
+    columns = (*key, *(name for name in noted if name not in key and shape.column(name) is not None))
     version = 1
     if seen.capture is not None and seen.capture.columns:
         same = seen.capture.columns == columns

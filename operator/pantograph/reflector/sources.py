@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from pantograph.api.databases import Database
 from pantograph.api.manifests import Manifests
-from pantograph.api.reflections import Reflection
+from pantograph.api.reflections import KeyColumn, Reflection
 from pantograph.api.sourcetables import SourceTable
 from pantograph.apply.prepare import WantedCopy, WantedTable
 from pantograph.database.addresses import address
+from pantograph.pipeline.mapping import Item
 from pantograph.pipeline.turn import Limits
 from pantograph.reflector.process import Retention, Wanted
 
@@ -35,13 +36,19 @@ def _source(
     for table in tables:
         for reflection in manifests.reflections_of(table):
             destination = manifests.destination_of(reflection)
-            copies.setdefault(destination.name, (destination, []))[1].append(_copy(table, reflection))
+            copies.setdefault(destination.name, (destination, []))[1].append(_copy(database, table, reflection))
     return Wanted(
         name=f"{database.namespace}/{database.name}",
         owner=f"{installation}/{database.namespace}/{database.name}",
         address=address(manifests, database),
         tables=tuple(
-            WantedTable(table.subject, table.spec.schema_ or "", table.spec.table, tuple(table.spec.key_columns))
+            WantedTable(
+                table.subject,
+                table.spec.schema_ or "",
+                table.spec.table,
+                tuple(table.spec.key_columns),
+                _noted(manifests, table),
+            )
             for table in tables
         ),
         copies={
@@ -63,7 +70,21 @@ def _retention(tables: tuple[SourceTable, ...]) -> Mapping[str, Retention]:
     }
 
 
-def _copy(table: SourceTable, reflection: Reflection) -> WantedCopy:
+def _noted(manifests: Manifests, table: SourceTable) -> tuple[str, ...]:
+    """The source columns by which Reflections of a table find rows, in a fixed order."""
+    reflections = manifests.reflections_of(table)
+    return tuple(sorted({_source_of(one, key) for one in reflections for key in one.spec.key} - {""}))
+
+
+def _source_of(reflection: Reflection, key: KeyColumn) -> str:
+    """The source column of a part of the key; "" for one that holds a constant."""
+    if key.source is not None:
+        return key.source
+    columns = {column.name: column for column in reflection.spec.columns}
+    return (columns[key.name].source or "") if key.name in columns else key.name
+
+
+def _copy(database: Database, table: SourceTable, reflection: Reflection) -> WantedCopy:
     spec = reflection.spec
     return WantedCopy(
         name=f"{reflection.namespace}/{reflection.name}",
@@ -76,6 +97,17 @@ def _copy(table: SourceTable, reflection: Reflection) -> WantedCopy:
         accepts_cascades=spec.destination.cascade == "Accept",
         stream=f"{spec.destination.database_ref.name}/{spec.stream}",
         where=spec.where,
+        items=tuple(
+            Item(c.name, c.source or "", c.expression or "", c.value, c.system or "", c.type or "")
+            for c in spec.columns
+        ),
+        exclude=tuple(spec.exclude),
+        key=tuple((_source_of(reflection, key), key.name) for key in spec.key),
+        missing_row=spec.missing_row,
+        on_delete=spec.on_delete,
+        soft_delete=spec.soft_delete.column if spec.soft_delete else "",
+        database=database.name,
+        add_columns=spec.schema_change.added == "Add",
         initial_snapshot=spec.initial_snapshot,
         resync_token=spec.resync_token,
         on_position_lost=spec.on_position_lost,

@@ -363,11 +363,13 @@ def upsert(session: Session, target: Target, staged: Staged) -> int:
     """Make the staged rows that are present be there, in the order of the key; how many changed.
 
     Many at once go in one statement where that cannot be told from the two that are right everywhere: no other unique
-    key, whose row it would rewrite, and no trigger, which it would fire for equal rows too.
+    key, whose row it would rewrite, no trigger, which it would fire for equal rows too, and no column that says when a
+    row was written, which never is equal.
     """
     if not staged.rows:
         return 0
-    if not staged.literal and not target.mirror.other_uniques and not _has_triggers(session, target):
+    told = any(column.system for column in target.mirror.columns)
+    if not (staged.literal or told or target.mirror.other_uniques or _has_triggers(session, target)):
         try:
             return _insert_or_update(session, target, staged)
         except errors.Rejected as error:
@@ -378,6 +380,7 @@ def upsert(session: Session, target: Target, staged: Staged) -> int:
 
 
 NO_DEFAULT = "1364"
+_UPDATE = "'update'"
 
 
 def _has_triggers(session: Session, target: Target) -> bool:
@@ -414,9 +417,14 @@ def _update_then_insert(session: Session, target: Target, staged: Staged) -> int
     # A key that the destination holds equal may be written differently: 'a' has become 'A'.
     data += [(n, c) for n, c in zip(target.keys, mirror.key, strict=True) if types.collation(c.destination_native)]
     changed = 0
-    if data:
-        sets = ", ".join(f"d.{name} = s.{name}" for name, _ in data)
-        differ = " or ".join(types.differs(f"d.{name}", f"s.{name}", column.destination_type) for name, column in data)
+    differing = [
+        types.differs(f"d.{name}", f"s.{name}", column.destination_type) for name, column in data if not column.system
+    ]
+    if differing:
+        sets = ", ".join(
+            f"d.{name} = {f's.{name}' if column.system != 'operation' else _UPDATE}" for name, column in data
+        )
+        differ = " or ".join(differing)
         changed = session.direct(
             f"update {staged.source} straight_join {target.table} as d on {target.matches} "
             f"set {sets} where s.present = 1 and ({differ})"

@@ -14,7 +14,7 @@ from pantograph.dialects.base import verbatim
 from pantograph.dialects.mysql import bulk, capture, connections, inspection, lines, types, windows
 from pantograph.model import names
 from pantograph.model.changes import Capture
-from pantograph.model.mirrors import Mirror
+from pantograph.model.mirrors import Mapped, Mirror
 from pantograph.model.tables import Column, TableShape
 from pantograph.model.types import Kind, LogicalType
 
@@ -99,6 +99,9 @@ class MySQL(base.Dialect):
 
     # -- types -------------------------------------------------------------------------------------------------------
 
+    def logical(self, native: str) -> LogicalType:
+        return types.logical(native)
+
     def native(self, type_: LogicalType, *, key: bool = False) -> str:
         return types.native(type_, key=key)
 
@@ -167,17 +170,18 @@ class MySQL(base.Dialect):
 
     # -- reading rows ------------------------------------------------------------------------------------------------
 
+    clock = "utc_timestamp(6)"
+
     def changes(self, mirror: Mirror, keys: str, *, upto: bool = False) -> str:
         """As in `base`; a text key is looked up by the table's own collation, which its index serves, and compared to
         the byte besides, so that an old key 'a' does not find the row that is called 'A' now."""
-        count = len(mirror.capture.key)
         joined = []
-        for i, column in enumerate(mirror.key):
+        for i, column in enumerate(mirror.looked_up):
             joined.append(f"r.j{i} = {types.typed(f'e.k{i}', column.source_native)}")
             if types.collation(column.source_native):
                 joined.append(f"{types.exact(f'r.j{i}')} = {types.exact(f'e.k{i}')}")
-        picked = [f"coalesce(r.j{i}, {self.event_key(mirror, i)}) as c{i}" for i in range(count)]
-        picked += [f"r.c{i} as c{i}" for i in range(count, len(mirror.columns))]
+        picked = [f"coalesce(r.j{i}, {self.event_key(mirror, i)}) as c{i}" for i in range(len(mirror.looked_up))]
+        picked += self.beside(mirror)
         return (
             f"select case when r.p is null then 0 else 1 end as present, {', '.join(picked)} "
             f"from ({keys}) e left join ({self.rows_of(mirror, upto=upto)}) r on {' and '.join(joined)}"
@@ -186,8 +190,7 @@ class MySQL(base.Dialect):
     def event_key(self, mirror: Mirror, index: int) -> str:
         return types.typed(f"e.k{index}", mirror.key[index].source_native)
 
-    def selected(self, mirror: Mirror, index: int) -> str:
-        column = mirror.columns[index]
+    def selected(self, column: Mapped) -> str:
         expression = verbatim(column.expression)
         base_name = types.base_name(column.source_native)
         if base_name == "bit":
@@ -196,6 +199,9 @@ class MySQL(base.Dialect):
             # A float prints six digits; as a double it prints all that it is.
             return f"cast({expression} as double)"
         return expression
+
+    def quoted(self, text: str) -> str:
+        return connections.text(text)
 
     def typed(self, expression: str, native: str) -> str:
         return types.typed(expression, native)

@@ -340,9 +340,17 @@ class Reader(base.WindowReader):
         return {capture: (Pending(count), max(0.0, (age or 0) / 1e6)) for capture, count, age in found if count}
 
     def keys(
-        self, capture: Capture, window: Window, *, after: int | None = None, limit: int | None = None
+        self,
+        capture: Capture,
+        window: Window,
+        *,
+        columns: Sequence[int] = (),
+        after: int | None = None,
+        limit: int | None = None,
     ) -> tuple[str, dict[str, Any]]:
-        columns = ", ".join(f"k{i}" for i in range(len(capture.key)))
+        picked = self.picked(capture, columns)
+        names = ", ".join(name for _, name in picked)
+        taken = ", ".join(f"{column} as {name}" for column, name in picked)
         ranges = positions.fewer(self._ranges(capture, window), _MOST_IN_SQL)
         # Numbers as parameters while they are few, so that the statement's text is the same from window to window.
         params: dict[str, Any] = {}
@@ -353,11 +361,15 @@ class Reader(base.WindowReader):
         condition = f"({' or '.join(parts)})" if 0 < len(parts) <= 4 else _within(ranges)
         params = params if 0 < len(parts) <= 4 else {}
         table = self._tables[capture.id]
+        given = " and ".join(f"{name} is not null" for _, name in picked) if columns else "true"
         if limit is None:
-            return f"select distinct {columns} from {table} where {condition}", params
+            return (
+                f"select distinct {names} from (select {taken} from {table} where {condition}) p where {given}",
+                params,
+            )
         return (
-            f"select distinct {columns} from (select {columns} from {table} where {condition} and id > :after "
-            "order by id limit :page) p",
+            f"select distinct {names} from (select {taken} from {table} where {condition} and id > :after "
+            f"order by id limit :page) p where {given}",
             {**params, "after": after or 0, "page": limit},
         )
 

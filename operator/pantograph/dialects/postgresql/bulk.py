@@ -45,7 +45,7 @@ class Target:
         self.mirror, self.quote = mirror, quote
         self.table = ".".join(quote(part) for part in mirror.destination if part)
         self.columns = [quote(column.destination) for column in mirror.columns]
-        self.keys = self.columns[: len(mirror.capture.key)]
+        self.keys = self.columns[: len(mirror.key)]
 
     @property
     def definition(self) -> str:
@@ -275,10 +275,11 @@ def upsert(session: Session, target: Target, staged: Staged) -> int:
     folding = any(column.destination_type.folding for column in mirror.key)
     written = list(zip(target.columns, mirror.columns, strict=True))
     written = written if folding else written[len(target.keys) :]
-    if written:
-        sets = ", ".join(f"{name} = excluded.{name}" for name, _ in written)
-        old = ", ".join(_comparable(f"d.{name}", column) for name, column in written)
-        new = ", ".join(_comparable(f"excluded.{name}", column) for name, column in written)
+    compared = [(name, column) for name, column in written if not column.system]
+    if compared:
+        sets = ", ".join(f"{name} = {_updated(f'excluded.{name}', column)}" for name, column in written)
+        old = ", ".join(_comparable(f"d.{name}", column) for name, column in compared)
+        new = ", ".join(_comparable(f"excluded.{name}", column) for name, column in compared)
         action = f"do update set {sets} where ({old}) is distinct from ({new})"
     else:
         action = "do nothing"
@@ -304,16 +305,21 @@ def _merge(target: Target, staged: Staged, written: Sequence[tuple[str, Mapped]]
     names = ", ".join(target.columns)
     matched = " and ".join(f"d.{key} = s.{key}" for key in target.keys)
     update = ""
-    if written:
-        old = ", ".join(_comparable(f"d.{name}", column) for name, column in written)
-        new = ", ".join(_comparable(f"s.{name}", column) for name, column in written)
-        sets = ", ".join(f"{name} = s.{name}" for name, _ in written)
+    compared = [(name, column) for name, column in written if not column.system]
+    if compared:
+        old = ", ".join(_comparable(f"d.{name}", column) for name, column in compared)
+        new = ", ".join(_comparable(f"s.{name}", column) for name, column in compared)
+        sets = ", ".join(f"{name} = {_updated(f's.{name}', column)}" for name, column in written)
         update = f"when matched and s.present = 1 and ({old}) is distinct from ({new}) then update set {sets} "
     values = ", ".join(f"s.{name}" for name in target.columns)
     return (
         f"merge into {target.table} as d using {staged.source} on {matched} {update}"
         f"when not matched and s.present = 1 then insert ({names}) overriding system value values ({values})"
     )
+
+
+def _updated(expression: str, column: Mapped) -> str:
+    return "'update'" if column.system == "operation" else expression
 
 
 def _comparable(expression: str, column: Mapped) -> str:

@@ -10,7 +10,7 @@ from pantograph.dialects import base
 from pantograph.dialects.postgresql import bulk, capture, connections, inspection, types, windows
 from pantograph.dialects.postgresql import lines as rows_as_lines
 from pantograph.model.changes import Capture
-from pantograph.model.mirrors import Mirror
+from pantograph.model.mirrors import Mapped, Mirror
 from pantograph.model.tables import Column, TableShape
 from pantograph.model.types import LogicalType
 
@@ -122,6 +122,9 @@ class PostgreSQL(base.Dialect):
 
     # -- types -------------------------------------------------------------------------------------------------------
 
+    def logical(self, native: str) -> LogicalType:
+        return types.logical(native)
+
     def native(self, type_: LogicalType, *, key: bool = False) -> str:
         return types.native(type_)
 
@@ -206,12 +209,13 @@ end"""
 
     # -- reading rows ------------------------------------------------------------------------------------------------
 
+    clock = "clock_timestamp()"
+
     def event_key(self, mirror: Mirror, index: int) -> str:
         native = mirror.columns[index].source_native
         return f"cast(e.k{index} as {native})" if native else f"e.k{index}"
 
-    def selected(self, mirror: Mirror, index: int) -> str:
-        column = mirror.columns[index]
+    def selected(self, column: Mapped) -> str:
         expression = base.verbatim(column.expression)
         # In the type that the plan saw, whatever has become of the column since: binary COPY does not look.
         return f"cast({expression} as {column.source_native})" if column.source_native else expression

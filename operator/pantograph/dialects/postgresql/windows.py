@@ -141,32 +141,42 @@ class PostgreSQLWindows(WindowReader):
         return bool(session.row(f"select exists (select 1 from {events} where op = 'T' and {_inside(window)})")[0])
 
     def keys(
-        self, capture: Capture, window: Window, *, after: int | None = None, limit: int | None = None
+        self,
+        capture: Capture,
+        window: Window,
+        *,
+        columns: Sequence[int] = (),
+        after: int | None = None,
+        limit: int | None = None,
     ) -> tuple[str, dict[str, Any]]:
-        columns = ", ".join(f"k{i}" for i in range(len(capture.key)))
+        picked = self.picked(capture, columns)
+        names = ", ".join(name for _, name in picked)
+        taken = ", ".join(f"{column} as {name}" for column, name in picked)
+        given = "".join(f" and {column} is not null" for column, _ in picked) if columns else ""
         events = self.dialect.ours(capture.event_table)
         inside = _inside(window)
         if limit is None:
             # The planner knows nothing of how many rows a window has; told so, it looks a few keys up one by one and
             # joins many by a hash. The set of a window's events never grows, so the limit cuts nothing.
             counted = self._counted.get((capture.id, window))
-            distinct = f"select distinct {columns} from {events} where {inside} and op <> 'T'"
+            distinct = f"select distinct {taken} from {events} where {inside} and op <> 'T'{given}"
             if counted is None:
                 return distinct, {}
-            return f"select {columns} from ({distinct}) d cross join {_A_THOUSAND} limit {max(1, counted)}", {}
+            return f"select {names} from ({distinct}) d cross join {_A_THOUSAND} limit {max(1, counted)}", {}
         page = self._pages.get((capture.id, window, after or 0, limit))
         if page is not None:
             place = f"ctid > {_ctid(page[0])} and ctid <= {_ctid(page[1])}"
-            return f"select distinct {columns} from {events} where {place} and {inside} and op <> 'T'", {}
+            return f"select distinct {taken} from {events} where {place} and {inside} and op <> 'T'{given}", {}
         # Slow, and as right: nobody has asked `page_end` here.
+        present = "".join(f" and {name} is not null" for _, name in picked) if columns else ""
         after = after or 0
         start = (
             f"(case when {_MARK.format(literal(events))} = {after // _FILE} then {_ctid(after % _FILE)} "
             "else '(0,0)' end)::tid"
         )
         return (
-            f"select distinct {columns} from (select op, {columns} from {events} where ctid > {start} "
-            f"and {inside} order by ctid limit {limit}) p where op <> 'T'",
+            f"select distinct {names} from (select op, {taken} from {events} where ctid > {start} "
+            f"and {inside} order by ctid limit {limit}) p where op <> 'T'{present}",
             {},
         )
 

@@ -35,7 +35,7 @@ from pantograph.dialects.base import (
 from pantograph.dialects.sqlite import capture as capturing
 from pantograph.dialects.sqlite import connections, tables, values, windows
 from pantograph.model.changes import Capture
-from pantograph.model.mirrors import Mirror
+from pantograph.model.mirrors import Mapped, Mirror
 from pantograph.model.tables import Column, TableShape
 from pantograph.model.types import Kind, LogicalType
 
@@ -166,6 +166,9 @@ class SQLite(base.Dialect):
 
     # -- types -------------------------------------------------------------------------------------------------------
 
+    def logical(self, native: str) -> LogicalType:
+        return values.logical(native)
+
     def native(self, type_: LogicalType, *, key: bool = False) -> str:
         return values.native(type_)
 
@@ -292,25 +295,24 @@ class SQLite(base.Dialect):
 
     # -- reading rows ------------------------------------------------------------------------------------------------
 
+    clock = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+
     def changes(self, mirror: Mirror, keys: str, *, upto: bool = False) -> str:
-        count = len(mirror.capture.key)
-        joined = [f"r.j{i} = e.k{i}" for i in range(count)]
+        joined = [f"r.j{i} = e.k{i}" for i in range(len(mirror.looked_up))]
         # The column's own collation finds the row by its index; then byte by byte, or the old key of a row whose key
         # changed only in case would find the row under its new one.
-        joined += [f"r.j{i} = e.k{i} collate binary" for i in range(count) if mirror.columns[i].source_type.folding]
-        picked = [f"{self._exact(mirror, i, f'coalesce(r.j{i}, e.k{i})')} as c{i}" for i in range(count)]
-        picked += [f"r.c{i} as c{i}" for i in range(count, len(mirror.columns))]
+        keyed = list(enumerate(mirror.looked_up))
+        joined += [f"r.j{i} = e.k{i} collate binary" for i, column in keyed if column.source_type.folding]
+        picked = [f"{self._exact(column, f'coalesce(r.j{i}, e.k{i})')} as c{i}" for i, column in keyed]
+        picked += self.beside(mirror)
         return (
             f"select case when r.p is null then 0 else 1 end as present, {', '.join(picked)} "
             f"from ({keys}) e left join ({self.rows_of(mirror, upto=upto)}) r on {' and '.join(joined)}"
         )
 
-    def selected(self, mirror: Mirror, index: int) -> str:
-        return verbatim(mirror.columns[index].expression)
-
-    def _exact(self, mirror: Mirror, index: int, expression: str) -> str:
+    def _exact(self, column: Mapped, expression: str) -> str:
         """A key's value, or what its decoder refuses: see `values.exact`."""
-        type_ = mirror.columns[index].source_type
+        type_ = column.source_type
         if type_.kind not in values.LOOSE_KEYS:
             return expression
         scale = type_.scale if type_.kind is Kind.DECIMAL and type_.precision else -1
@@ -320,7 +322,9 @@ class SQLite(base.Dialect):
         names = [self.quote(name) for name in mirror.capture.key]
         conditions = [f"{name} is not null" for name in names]
         conditions += [self.beyond(names, self._cursor(mirror, "a"))] if after else []
-        columns = ", ".join(f"{self._exact(mirror, i, self.selected(mirror, i))} as c{i}" for i in range(len(names)))
+        columns = ", ".join(
+            f"{self._exact(column, self.selected(column))} as c{i}" for i, column in enumerate(mirror.walked)
+        )
         return (
             f"select {columns} from {self.table(*mirror.source)} where {' and '.join(conditions)} "
             f"order by {', '.join(names)} limit 1 offset :skip"
@@ -328,8 +332,8 @@ class SQLite(base.Dialect):
 
     def chunk(self, mirror: Mirror, *, after: bool, upto: bool) -> str:
         names = [self.quote(name) for name in mirror.capture.key]
-        picked = [self._exact(mirror, i, self.selected(mirror, i)) for i in range(len(names))]
-        picked += [self.selected(mirror, i) for i in range(len(names), len(mirror.columns))]
+        picked = [self._exact(column, self.selected(column)) for column in mirror.looked_up]
+        picked += [self.selected(column) for column in mirror.columns[len(mirror.looked_up) :]]
         columns = ", ".join(f"{sql} as c{i}" for i, sql in enumerate(picked))
         conditions = [f"{name} is not null" for name in names]
         conditions += [f"({verbatim(mirror.where)})"] if mirror.where else []
@@ -340,7 +344,7 @@ class SQLite(base.Dialect):
     def given_keys(self, session: Session, mirror: Mirror, keys: Sequence[Sequence[Any]]) -> tuple[str, dict[str, Any]]:
         # One parameter however many keys there are; JSON has no bytes, and its numbers are not quite doubles.
         picked = []
-        for i, column in enumerate(mirror.key):
+        for i, column in enumerate(mirror.looked_up):
             value = f"json_extract(value, '$[{i}]')"
             if column.source_type.kind is Kind.BYTES:
                 value = f"pantograph_bytes({value})"
@@ -422,13 +426,16 @@ class SQLite(base.Dialect):
         key = [self.quote(column.destination) for column in mirror.key]
         columns = [self.quote(column.destination) for column in mirror.columns]
         # A key that folds may have changed in what it does not tell apart; others cannot differ where they conflict.
-        written = [self.quote(column.destination) for column in mirror.data]
-        written += [self.quote(column.destination) for column in mirror.key if column.destination_type.folding]
+        written = [*mirror.data, *(column for column in mirror.key if column.destination_type.folding)]
+        compared = [self.quote(column.destination) for column in written if not column.system]
         picked = ", ".join(f"s.{column}" for column in columns)
-        if written:
-            sets = ", ".join(f"{column} = excluded.{column}" for column in written)
+        if compared:
+            sets = ", ".join(
+                f"{name} = " + ("'update'" if column.system == "operation" else f"excluded.{name}")
+                for name, column in ((self.quote(column.destination), column) for column in written)
+            )
             # Byte by byte, whatever the column's collation takes for equal.
-            differs = " or ".join(f"d.{column} is not excluded.{column} collate binary" for column in written)
+            differs = " or ".join(f"d.{name} is not excluded.{name} collate binary" for name in compared)
             action = f"update set {sets} where {differs}"
         else:
             action = "nothing"

@@ -78,19 +78,26 @@ class Reader(WindowReader):
         return result
 
     def keys(
-        self, capture: Capture, window: Window, *, after: int | None = None, limit: int | None = None
+        self,
+        capture: Capture,
+        window: Window,
+        *,
+        columns: Sequence[int] = (),
+        after: int | None = None,
+        limit: int | None = None,
     ) -> tuple[str, dict[str, Any]]:
-        columns = [f"k{i}" for i in range(len(capture.key))]
-        picked = ", ".join(columns)
+        taken = self.picked(capture, columns)
+        names = ", ".join(name for _, name in taken)
+        picked = ", ".join(f"{column} as {name}" for column, name in taken)
         # NULL in a key is SQLite's own liberty (`blind_spots`): there is no row to find by it.
-        given = " and ".join(f"{column} is not null" for column in columns)
+        given = " and ".join(f"{name} is not null" for _, name in taken)
         since, until = _range(capture, window)
         params: dict[str, Any] = {"w_since": max(since, after or 0), "w_until": until}
         source = f"{self._events(capture)} where id > :w_since and id <= :w_until and op <> ''"
         if limit is None:
-            return f"select distinct {picked} from {source} and {given}", params
+            return f"select distinct {names} from (select {picked} from {source}) where {given}", params
         page = f"(select {picked} from {source} order by id limit :w_limit)"
-        return f"select distinct {picked} from {page} where {given}", {**params, "w_limit": limit}
+        return f"select distinct {names} from {page} where {given}", {**params, "w_limit": limit}
 
     def page_end(self, session: Session, capture: Capture, window: Window, after: int, limit: int) -> int | None:
         since, until = _range(capture, window)
