@@ -31,7 +31,8 @@ def test_columns_are_renamed_computed_constant_and_left_out(pair: Pair) -> None:
         "insert into orders values (1, 2, 10, 'x'), (2, 3, 5, 'y')",
     )
     pair.destination.execute(
-        "create table sales (nr bigint primary key, quantity bigint, total bigint, region varchar(10), source varchar(40))"
+        "create table sales (nr bigint primary key, quantity bigint, total bigint, region varchar(10), "
+        "source varchar(40))"
     )
     columns = [
         {"source": "id", "destination": "nr"},

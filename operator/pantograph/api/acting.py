@@ -27,9 +27,6 @@ NOT_ACTING = (
     NotActing("Database", "spec.dialect", acting=("postgresql", "mariadb", "sqlite")),
     NotActing("Database", "spec.reflector.sweep.window"),
     NotActing("Database", "spec.reflector.sweep.maxRowsPerSecond"),
-    NotActing("Reflection", "spec.missingRow"),
-    NotActing("Reflection", "spec.onDelete"),
-    NotActing("Reflection", "spec.softDelete"),
     NotActing("Reflection", "spec.statement"),
     NotActing("Reflection", "spec.deleteStatement"),
     NotActing("Reflection", "spec.onError"),
@@ -37,8 +34,6 @@ NOT_ACTING = (
     NotActing("Reflection", "spec.schemaChange.retyped"),
     NotActing("Reflection", "spec.verify"),
 )
-SHARED_DESTINATIONS_ACT = False
-"""Whether several Reflections may write one table."""
 
 
 def unsupported(manifests: Manifests) -> list[errors.SpecError]:
@@ -48,13 +43,12 @@ def unsupported(manifests: Manifests) -> list[errors.SpecError]:
         "SourceTable": list(manifests.source_tables.values()),
         "Reflection": list(manifests.reflections.values()),
     }
-    found = [
+    return [
         manifests.origin(resource).error(message, path, reason="NotSupported")
         for resources in kinds.values()
         for resource in resources
         for path, message in refused(resource)
     ]
-    return found + ([] if SHARED_DESTINATIONS_ACT else list(_shared_destinations(manifests)))
 
 
 def refused(resource: Resource) -> Iterator[tuple[str, str]]:
@@ -85,18 +79,3 @@ def _value(resource: Resource, path: str) -> tuple[Any, Any]:
         if not isinstance(here, Model):
             break
     return here, default
-
-
-def _shared_destinations(manifests: Manifests) -> Iterator[errors.SpecError]:
-    first: dict[tuple[Any, ...], str] = {}
-    for reflection in manifests.reflections.values():
-        destination = reflection.spec.destination
-        place = (*reflection.destination_key, destination.schema_, destination.table)
-        other = first.setdefault(place, reflection.name)
-        if other != reflection.name:
-            yield manifests.origin(reflection).error(
-                f"several Reflections of one table do not act yet, and {reflection.qualified_table} of Database"
-                f" {destination.database_ref.name} is written by Reflection {other}",
-                "spec.destination.table",
-                reason="NotSupported",
-            )

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from pantograph import errors
 from pantograph.database.sessions import Session
-from pantograph.dialects.base import CaptureState, Dialect
+from pantograph.dialects.base import CaptureState, Dialect, verbatim
 from pantograph.model import names
 from pantograph.model.changes import Capture
+from pantograph.model.mirrors import Mirror
 from pantograph.model.tables import TableShape
 from pantograph.pipeline import steps
 from pantograph.reconcile.observed import DestinationSeen, TableSeen
@@ -87,10 +88,12 @@ def cascading(session: Session, dialect: Dialect, start: DestinationSeen) -> dic
     return found
 
 
-def rows_there(session: Session, dialect: Dialect, schema: str, name: str) -> bool:
-    """Does the table hold any row?"""
+def rows_there(session: Session, dialect: Dialect, mirror: Mirror) -> bool:
+    """Does the destination's table hold any row that is, or would be, the Reflection's?"""
+    own = dialect.own_rows(mirror)
+    where = f" where {verbatim(own)}" if own else ""
     with session.step(steps.INSPECT):
-        return session.row(f"select 1 from {dialect.table(schema, name)} limit 1") is not None
+        return session.row(f"select 1 from {dialect.table(*mirror.destination)}{where} limit 1") is not None
 
 
 def registrations(session: Session, dialect: Dialect) -> list[tuple[str, str, str, str, float]]:

@@ -221,7 +221,8 @@ def copies(
         known = checkpoints.load(session, target, owner) if there else {}
     ready: dict[str, Ready] = {}
     shapes: dict[tuple[str, str], TableShape] = {}
-    for copy in wanted:
+    # Who makes a table comes before those that write into it.
+    for copy in sorted(wanted, key=lambda one: one.missing_row != "Insert"):
         if copy.source not in captured:
             failure = report.failed.get(copy.source)
             report.failed[copy.name] = failure or errors.DependencyNotReady(f"{copy.source} is not there")
@@ -280,13 +281,17 @@ def _copy(
     seen = observe.destination(session, target, copy.schema, copy.table)
     asked = copy.asked
     layout = mapping.layout(asked, captured.shape, captured.capture.key)
+    if seen.shape is None and copy.missing_row != "Insert":
+        raise errors.DependencyNotReady(
+            f"{seen.name} is not there yet; it is made by the Reflection that inserts its rows (missingRow: Insert)"
+        )
     planned = reflections.plan(
         copy.subject,
-        tuple(item.destination for item in layout.items),
+        (*(item.destination for item in layout.items), *filter(None, [copy.soft_delete])),
         layout.key,
         seen,
         target,
-        lambda: mapping.planned_columns(layout, captured.shape, origin, target),
+        lambda: mapping.planned_columns(layout, captured.shape, origin, target, copy.soft_delete),
         create=copy.create,
         add=copy.add_columns,
     )
@@ -305,13 +310,14 @@ def _copy(
         left_out = tuple(item.source for item in layout.items if item.destination not in present)
         asked = replace(asked, exclude=(*asked.exclude, *left_out))
     mirror = mapping.mirror(asked, captured.capture, captured.shape, shape, origin, target, captured.fingerprint)
-    empty = seen.shape is None or not observe.rows_there(session, target, shape.schema, shape.name)
+    contributes = copy.missing_row != "Insert"
+    empty = seen.shape is None or not observe.rows_there(session, target, mirror)
     if copy.where:
         expressions.judge(copy.where, origin.name, "spec.where")
         try_rows(mirror)
     checkpoint = known.get(checkpoint_name(copy.name))
     ours = checkpoint is not None and checkpoint.state.table == shape.identity
-    if not empty and not ours and not copy.existing:
+    if not (empty or ours or contributes or copy.existing):
         raise errors.PantographError(
             f"{shape.label} in {target.address.label} is not empty, and its rows are not ours; say "
             "spec.destination.existing: Replace (they go, but for those that the source has too) or Keep",

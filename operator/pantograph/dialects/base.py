@@ -726,12 +726,30 @@ class Dialect(abc.ABC):
         raise NotImplementedError
 
     def own_rows(self, mirror: Mirror) -> str:
-        """A condition on the destination's table for the rows that this Reflection writes; "" where that is all."""
-        return " and ".join(
+        """A condition on the destination's table for the rows that this Reflection has written, and that are not marked
+        as gone; "" where that is all."""
+        conditions = [
             f"{self.quote(c.destination)} = {self.constant(c.constant, c.destination_type, c.destination_native)}"
             for c in mirror.key
             if c.constant is not None
-        )
+        ]
+        if mirror.on_delete == "Mark":
+            conditions.append(f"{self.quote(mirror.soft_delete)} is null")
+        if mirror.on_delete == "SetNull":
+            conditions.append(f"({' or '.join(f'{self.quote(c.destination)} is not null' for c in mirror.data)})")
+        return " and ".join(conditions)
+
+    @abc.abstractmethod
+    def update(self, session: Session, mirror: Mirror, staged: Staged) -> int:
+        """The half of `upsert` that changes rows which are there; how many changed."""
+
+    @abc.abstractmethod
+    def change_absent(
+        self, session: Session, mirror: Mirror, staged: Staged, sets: Sequence[tuple[str, str]], unless: str
+    ) -> int:
+        """Set columns in place of `delete`, in rows for which `unless` is not true; how many changed.
+
+        sets: quoted names and SQL values; both `sets` and `unless` name columns of the destination without an alias."""
 
     def unstage(self, session: Session, mirror: Mirror, staged: Staged) -> None:
         """Empty the stage again, inside the same transaction."""

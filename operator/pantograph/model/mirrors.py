@@ -54,6 +54,7 @@ class Mirror:
     lookup: which of the captured columns find a row, in the order of `columns`; those of `capture.key` unless given.
     constants: how many columns of the key, behind those, hold a constant. cursor: the columns of `capture.key`, where
     rows are found by others.
+    missing_row, on_delete: what the manifest says; soft_delete: the column that `Mark` sets.
     fingerprint: of the source table as the plan saw it; a turn that finds another one throws its rows away.
     other_uniques: the destination has unique keys beside the one that rows are found by.
     references: the destination's foreign keys that leave this table; referenced_by: those that point at it.
@@ -73,6 +74,9 @@ class Mirror:
     referenced_by: tuple[Reference, ...] = ()
     cascades: tuple[CascadedChild, ...] = ()
     accepts_cascades: bool = False
+    missing_row: str = "Insert"
+    on_delete: str = "Delete"
+    soft_delete: str = ""
     lookup: tuple[int, ...] = ()
     constants: int = 0
     cursor: tuple[Mapped, ...] = ()

@@ -91,7 +91,7 @@ class State:
     destination table. shaping: a hash of all that decides what a row looks like; another one means a sweep.
     fingerprint: of the source table then; another one means a sweep, for DDL may have changed values with no event.
     in_step: a Reflection that moves with its stream has no position of its own. stream: the name of that stream's
-    checkpoint.
+    checkpoint. destination, key: the table and the columns that find a row. waits: for rows that others insert.
     """
 
     incarnation: str = ""
@@ -111,6 +111,8 @@ class State:
     fingerprint: str = ""
     resync_token: str = ""
     destination: list[str] = field(default_factory=list)
+    key: list[str] = field(default_factory=list)
+    waits: bool = False
 
     def dump(self) -> str:
         """JSON, without what has its default value: 200 checkpoints stay small."""

@@ -131,12 +131,19 @@ def _tells_apart(names: Sequence[str], source: TableShape, key: Sequence[str]) -
     return any(each and set(each) <= set(names) and set(each) <= firm for each in sets)
 
 
-def planned_columns(plan: Layout, source: TableShape, origin: Dialect, target: Dialect) -> tuple[Column, ...]:
-    """The columns that a destination table made by us has: of the same types, or the narrowest that hold them.
+def planned_columns(
+    plan: Layout, source: TableShape, origin: Dialect, target: Dialect, mark: str = ""
+) -> tuple[Column, ...]:
+    """The columns that a destination table made by us has: of the same types, or the narrowest that hold them; and the
+    one that `onDelete: Mark` sets.
 
     Raises `SpecError` naming the column whose type the destination has no room for.
     """
-    return tuple(_planned(item, plan, source, origin, target) for item in plan.items)
+    columns = [_planned(item, plan, source, origin, target) for item in plan.items]
+    if mark:
+        type_ = LogicalType(Kind.TIMESTAMP)
+        columns.append(Column(mark, type_, target.native(type_)))
+    return tuple(columns)
 
 
 def _planned(item: Item, plan: Layout, source: TableShape, origin: Dialect, target: Dialect) -> Column:
@@ -214,6 +221,13 @@ def mirror(
             columns.append(_mapped(here, there, source, target, origin, destination))
         else:
             columns.append(_computed(item, there, asked, origin))
+    if asked.soft_delete:
+        columns.append(_mark(asked.soft_delete, target, origin))
+    if asked.on_delete == "SetNull":
+        stuck = next((c for c in columns[len(plan.key) :] if not c.nullable), None)
+        if stuck is not None or len(columns) == len(plan.key):
+            what = f"column {stuck.destination} may not be null" if stuck else "no column beside the key is written"
+            raise errors.SpecError(f"SetNull cannot be: {what} in {target.label}", path="spec.onDelete")
     _check_key(plan, source, target)
     cursor = tuple(
         Mapped(c.name, origin.quote(c.name), c.type, c.native, c.type, c.native) for c in source.pick(capture.key)
@@ -233,6 +247,9 @@ def mirror(
         references=target.references,
         referenced_by=target.referenced_by,
         accepts_cascades=asked.accepts_cascades,
+        missing_row=asked.missing_row,
+        on_delete=asked.on_delete,
+        soft_delete=asked.soft_delete,
         lookup=tuple(capture.columns.index(name) for name in plan.looked_up) if given else (),
         constants=plan.constants,
         cursor=cursor if given else (),
@@ -291,6 +308,20 @@ def _computed(item: Item, there: Column, asked: Asked, origin: Dialect) -> Mappe
         constant=constant,
         system=item.system,
     )
+
+
+def _mark(name: str, target: TableShape, origin: Dialect) -> Mapped:
+    """The column of `onDelete: Mark`, which is NULL while the row is there."""
+    there = target.column(name)
+    if there is None or there.type.kind is not Kind.TIMESTAMP or not there.nullable:
+        why = "may not be null" if there and not there.nullable else f"is {there.native}" if there else "is not there"
+        raise errors.SpecError(
+            f"the mark is a timestamp, NULL while the row is there; column {name} of {target.label} {why}",
+            path="spec.softDelete.column",
+        )
+    type_ = LogicalType(Kind.TIMESTAMP)
+    native = origin.native(type_)
+    return Mapped(name, origin.typed("null", native), type_, native, there.type, there.native)
 
 
 def _check_constant(text: str, type_: LogicalType, there: Column, item: Item) -> None:
@@ -364,6 +395,7 @@ def shaping(mirror: Mirror) -> str:
             mirror.capture.version,
             list(mirror.lookup),
             mirror.constants,
+            [mirror.missing_row, mirror.on_delete, mirror.soft_delete],
             [(c.destination, c.expression, c.source_native, c.destination_native) for c in mirror.columns],
         ]
     )

@@ -69,6 +69,8 @@ def begin(route: Route, group: Group, how: Begun) -> None:
             incarnation=route.incarnation,
             life=route.life,
             destination=list(group.mirrors[0].destination),
+            key=[column.destination for column in group.mirrors[0].key],
+            waits=group.mirrors[0].missing_row == "Wait",
         )
 
     turn.touch(route, group, change)

@@ -17,7 +17,7 @@ from pantograph.database.sessions import Session
 from pantograph.dialects.base import Dialect, Staged
 from pantograph.model.mirrors import Mirror
 from pantograph.model.tables import Reference
-from pantograph.pipeline import cascades, keys, steps
+from pantograph.pipeline import cascades, keys, sharing, steps
 from pantograph.pipeline.cascades import staged_rows
 
 TAKING = ("CASCADE", "SET NULL", "SET DEFAULT")
@@ -96,8 +96,9 @@ def apply(session: Session, target: Dialect, owner: str, jobs: Sequence[Job], *,
                 if job.staged.absent == 0:
                     continue
                 try:
-                    counts[job.mirror.name].parked += cascades.note(session, target, job.mirror, job.staged)
-                    counts[job.mirror.name].deleted += target.delete(session, job.mirror, job.staged)
+                    if job.mirror.on_delete == "Delete":
+                        counts[job.mirror.name].parked += cascades.note(session, target, job.mirror, job.staged)
+                    counts[job.mirror.name].deleted += sharing.gone(session, target, job.mirror, job.staged)
                 except errors.Rejected as error:
                     raise MirrorRejected(job.mirror, error) from error
     with session.step(steps.UPSERT):
@@ -108,21 +109,25 @@ def apply(session: Session, target: Dialect, owner: str, jobs: Sequence[Job], *,
 
 def empty(session: Session, target: Dialect, mirror: Mirror) -> int:
     """Delete all rows of a destination table that are this Reflection's: its source was truncated."""
-    where = target.own_rows(mirror)
-    return session.direct(f"delete from {target.table(*mirror.destination)}{f' where {where}' if where else ''}")
+    return sharing.all_gone(session, target, mirror)
 
 
 def _upsert(session: Session, target: Dialect, owner: str, job: Job, counts: Counts) -> None:
     mirror = job.mirror
+    put = target.upsert if mirror.missing_row == "Insert" else target.update
+    if mirror.missing_row == "Wait":
+        sharing.park_missing(session, target, owner, mirror, job.staged)
     if not mirror.other_uniques and not mirror.references:
         # Nothing in the table can collide but what is wrong with the row itself.
         try:
-            counts.upserted += target.upsert(session, mirror, job.staged)
+            counts.upserted += put(session, mirror, job.staged)
         except errors.Rejected as error:
             raise MirrorRejected(mirror, error) from error
         return
     staged = job.staged
-    attempts = ["as it is", "absent rows first", "delete and insert"]
+    attempts = ["as it is"]
+    if mirror.missing_row == "Insert" and mirror.on_delete == "Delete":
+        attempts += ["absent rows first", "delete and insert"]
     parked = False
     session.run("savepoint before_upsert")
     while True:
@@ -131,7 +136,7 @@ def _upsert(session: Session, target: Dialect, owner: str, job: Job, counts: Cou
                 counts.deleted += target.delete(session, mirror, staged)
             elif attempts[0] == "delete and insert":
                 target.delete(session, mirror, staged, absent_only=False)
-            counts.upserted += target.upsert(session, mirror, staged)
+            counts.upserted += put(session, mirror, staged)
             return
         except errors.Rejected as error:
             session.run("rollback to savepoint before_upsert")

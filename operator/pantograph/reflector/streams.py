@@ -377,13 +377,14 @@ class Apart(Worker):
             return
         if reason == "PositionLost":
             group.read = Position("")
-        virgin = ready.empty and reason in ("Snapshot", "DestinationReplaced") and not ready.mirror.references
+        plain = not ready.mirror.references and ready.mirror.missing_row == "Insert"
+        virgin = ready.empty and reason in ("Snapshot", "DestinationReplaced") and plain
         sweep.begin(
             self.route,
             group,
             sweep.Begun(
                 reason, virgin, ready.estimated, ready.shaping, ready.table, ready.wanted.resync_token,
-                keep=ready.wanted.existing == "Keep",
+                keep=ready.wanted.existing == "Keep" or ready.mirror.on_delete == "Ignore",
             ),
         )  # fmt: skip
 
@@ -453,6 +454,8 @@ def begun(state: State, route: Route, ready: Ready) -> State:
         incarnation=route.incarnation,
         life=route.life,
         destination=list(ready.mirror.destination),
+        key=[column.destination for column in ready.mirror.key],
+        waits=ready.mirror.missing_row == "Wait",
     )
 
 

@@ -55,22 +55,11 @@ REFUSED = [
     *(
         ({"reflections": [{field: value} | more]}, f"spec.{field}: ")
         for field, value, more in (
-            ("columns", [{"source": "a"}], {}),
-            ("exclude", ["a"], {}),
-            ("key", [{"source": "a"}], {}),
-            ("missingRow", "Ignore", {}),
-            ("missingRow", "Wait", {}),
-            ("onDelete", "Ignore", {}),
-            ("onDelete", "SetNull", {}),
             ("statement", "select 1", {}),
             ("deleteStatement", "select 1", {}),
             ("onError", "DeadLetter", {}),
             ("verify", {"every": "24h"}, {}),
         )
-    ),
-    (
-        {"reflections": [{"schemaChange": {"added": "Ignore"}}]},
-        "spec.schemaChange.added: Ignore does not act yet, only Add",
     ),
     (
         {"reflections": [{"schemaChange": {"dropped": "Stop"}}]},
@@ -88,14 +77,6 @@ def test_what_does_not_act_is_one_line(specs: dict[str, Any], said: str) -> None
     (line,) = refused(**specs)
     assert said in line
     assert "does not act yet" in line
-
-
-def test_marking_rows_is_refused_with_its_column() -> None:
-    found = refused(reflections=[{"onDelete": "Mark", "softDelete": {"column": "a"}}])
-    assert [line.split(": ")[2] for line in found] == [
-        "Mark does not act yet, only Delete does",
-        "does not act yet; leave it out",
-    ]
 
 
 @pytest.mark.parametrize(
@@ -122,16 +103,9 @@ def test_what_acts_is_not_refused(specs: dict[str, Any]) -> None:
     assert refused(**specs) == []
 
 
-def test_two_reflections_of_one_table_are_refused() -> None:
-    assert refused(reflections=[{}, {"paused": True}]) == [
-        "document 5 (Reflection r1): spec.destination.table: several Reflections of one table do not act yet, and "
-        "orders of Database warehouse is written by Reflection r0"
-    ]
-
-
 def test_the_reason_tells_it_from_a_mistake() -> None:
-    (error,) = acting.unsupported(loaded(reflections=[{"exclude": ["a"]}]))
-    assert (error.reason, error.path, error.file, error.document) == ("NotSupported", "spec.exclude", "f.yaml", 4)
+    (error,) = acting.unsupported(loaded(reflections=[{"onError": "DeadLetter"}]))
+    assert (error.reason, error.path, error.file, error.document) == ("NotSupported", "spec.onError", "f.yaml", 4)
 
 
 def test_every_line_of_the_table_names_a_field() -> None:

@@ -99,7 +99,16 @@ def test_a_stored_position_is_bounded_and_takes_nothing_open_for_read():
 
 def test_a_position_of_many_captures_is_stored_although_nothing_can_be_left_out():
     many = positions.render({f"capture{n}": Seen(10**18) for n in range(500)})
-    assert positions.stored(many, positions.BRIEF_BYTES) == many
+    assert positions.parse(positions.stored(many, positions.BRIEF_BYTES)) == positions.parse(many)
+
+
+def test_fifty_thousand_ids_that_were_rolled_back_are_stored_exactly():
+    random_ = random.Random(4)
+    holes = tuple((n, n) for n in sorted(random_.sample(range(1, 1_250_000), 50_000)))
+    position = positions.render({"a": Seen(1_250_000, holes)})
+    stored = positions.stored(position)
+    assert len(stored) <= positions.MOST_BYTES
+    assert positions.parse(stored) == positions.parse(position)
 
 
 # -- rendering ---------------------------------------------------------------------------------------------------------

@@ -413,22 +413,7 @@ def _insert_or_update(session: Session, target: Target, staged: Staged) -> int:
 def _update_then_insert(session: Session, target: Target, staged: Staged) -> int:
     """Change the rows that differ, then insert those that are absent."""
     mirror = target.mirror
-    data = list(zip(target.columns, mirror.columns, strict=True))[len(target.keys) :]
-    # A key that the destination holds equal may be written differently: 'a' has become 'A'.
-    data += [(n, c) for n, c in zip(target.keys, mirror.key, strict=True) if types.collation(c.destination_native)]
-    changed = 0
-    differing = [
-        types.differs(f"d.{name}", f"s.{name}", column.destination_type) for name, column in data if not column.system
-    ]
-    if differing:
-        sets = ", ".join(
-            f"d.{name} = {f's.{name}' if column.system != 'operation' else _UPDATE}" for name, column in data
-        )
-        differ = " or ".join(differing)
-        changed = session.direct(
-            f"update {staged.source} straight_join {target.table} as d on {target.matches} "
-            f"set {sets} where s.present = 1 and ({differ})"
-        )
+    changed = update(session, target, staged)
     columns = ", ".join(target.columns)
     picked = ", ".join(f"s.{name}" for name in target.columns)
     order = ", ".join(f"s.{name}" for name in target.keys)
@@ -450,6 +435,45 @@ def _update_then_insert(session: Session, target: Target, staged: Staged) -> int
             raise
         inserted = 0
     return changed + inserted
+
+
+def update(session: Session, target: Target, staged: Staged) -> int:
+    """Change the rows that are there and differ."""
+    mirror = target.mirror
+    if not staged.rows:
+        return 0
+    data = list(zip(target.columns, mirror.columns, strict=True))[len(target.keys) :]
+    # A key that the destination holds equal may be written differently: 'a' has become 'A'.
+    data += [(n, c) for n, c in zip(target.keys, mirror.key, strict=True) if types.collation(c.destination_native)]
+    changed = 0
+    differing = [
+        types.differs(f"d.{name}", f"s.{name}", column.destination_type) for name, column in data if not column.system
+    ]
+    if differing:
+        sets = ", ".join(
+            f"d.{name} = {f's.{name}' if column.system != 'operation' else _UPDATE}" for name, column in data
+        )
+        differ = " or ".join(differing)
+        changed = session.direct(
+            f"update {staged.source} straight_join {target.table} as d on {target.matches} "
+            f"set {sets} where s.present = 1 and ({differ})"
+        )
+    return changed
+
+
+def change_absent(
+    session: Session, target: Target, staged: Staged, sets: Sequence[tuple[str, str]], unless: str
+) -> int:
+    """Change rows whose staged key is absent, and equal to no spelling that is present."""
+    if not staged.rows:
+        return 0
+    keys = ", ".join(f"s.{key}" for key in target.keys)
+    grouped = f"(select {keys} from {staged.source} group by {keys} having max(s.present) = 0) as s"
+    changes = ", ".join(f"d.{name} = {value}" for name, value in sets)
+    # The names in `unless` are of columns beside the key, which only the table has.
+    return session.direct(
+        f"update {grouped} straight_join {target.table} as d on {target.matches} set {changes} where not ({unless})"
+    )
 
 
 def _found(session: Session, sql: str) -> bool:

@@ -5,9 +5,11 @@ No connection here; `windows` reads, this decides.
 
 from __future__ import annotations
 
+import base64
 import bisect
 import functools
 import json
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +20,10 @@ Range = tuple[int, int]
 
 MOST_BYTES = 200 * 1024
 """Of a stored position, well below the 256 KiB that a column must take."""
+
+_READABLE = 2 * 1024
+"""Positions of up to so many bytes are stored as they are."""
+_PACKED = "zlib:"
 
 BRIEF_BYTES = 4 * 1024
 """Of a position that is only ever gone back to."""
@@ -41,6 +47,8 @@ def parse(position: Position) -> Mapping[str, Seen]:
     """Capture ids and how far each has been read; empty for ""."""
     if not position:
         return {}
+    if position.startswith(_PACKED):
+        return parse(Position(zlib.decompress(base64.b64decode(position[len(_PACKED) :])).decode()))
     return {capture: Seen(high, _ranges(steps)) for capture, (high, *steps) in json.loads(position).items()}
 
 
@@ -51,22 +59,29 @@ def render(seen: Mapping[str, Seen]) -> Position:
 
 
 def stored(position: Position, most: int = MOST_BYTES) -> Position:
-    """A position of at most so many bytes, which takes ids for open that are not where ranges lie closest.
+    """A position of at most so many bytes: packed where that is enough. Where not, it takes ids for open that are not,
+    where ranges lie closest.
 
     Who begins there reads some events again. No id that is open is taken for read.
     """
-    while len(position) > most:
+    packed = _packed(position)
+    while len(packed) > most:
         seen = parse(position)
         ranges = sum(len(each.open) for each in seen.values())
-        if not ranges:
-            return position
-        share = most / len(position)
+        share = most / len(packed)
         position = render(
             {c: Seen(s.high, tuple(fewer(s.open, max(1, int(len(s.open) * share * 0.9))))) for c, s in seen.items()}
         )
         if sum(len(each.open) for each in parse(position).values()) == ranges:
-            return position
-    return position
+            break
+        packed = _packed(position)
+    return packed
+
+
+def _packed(position: Position) -> Position:
+    if len(position) <= _READABLE:
+        return position
+    return Position(_PACKED + base64.b64encode(zlib.compress(position.encode(), 1)).decode())
 
 
 def _steps(ranges: Iterable[Range]) -> list[int]:

@@ -346,6 +346,40 @@ def delete(session: Session, target: Target, staged: Staged, *, absent_only: boo
     return session.direct(f"delete from {target.table} as d using {staged.source} where {' and '.join(conditions)}")
 
 
+def update(session: Session, target: Target, staged: Staged) -> int:
+    """Change the rows that are there and differ."""
+    compared = [column for column in target.mirror.data if not column.system]
+    if not staged.rows or not compared:
+        return 0
+    named = [(target.quote(column.destination), column) for column in target.mirror.data]
+    old = ", ".join(_comparable(f"d.{name}", column) for name, column in named if not column.system)
+    new = ", ".join(_comparable(f"s.{name}", column) for name, column in named if not column.system)
+    sets = ", ".join(f"{name} = {_updated(f's.{name}', column)}" for name, column in named)
+    joined = " and ".join(f"d.{key} = s.{key}" for key in target.keys)
+    return session.direct(
+        f"update {target.table} as d set {sets} from {staged.source} "
+        f"where {joined} and s.present = 1 and ({old}) is distinct from ({new})"
+    )
+
+
+def change_absent(
+    session: Session, target: Target, staged: Staged, sets: Sequence[tuple[str, str]], unless: str
+) -> int:
+    """Change rows whose staged key is absent."""
+    if not staged.rows:
+        return 0
+    joined = " and ".join(f"d.{key} = s.{key}" for key in target.keys)
+    changes = ", ".join(f"{name} = {value}" for name, value in sets)
+    # The names in `unless` are the table's own: the stage is only asked in a subquery.
+    same = f"exists (select from {staged.source} where {joined} and s.present = 0)"
+    others = f"exists (select from {_again(staged)} where {joined.replace(' s.', ' p.')} and p.present = 1)"
+    folding = any(column.destination_type.folding for column in target.mirror.key)
+    return session.direct(
+        f"update {target.table} as d set {changes} where {same} and not ({unless})"
+        + (f" and not {others}" if folding else "")
+    )
+
+
 def _again(staged: Staged) -> str:
     """The stage under another alias."""
     head, _, names = staged.source.rpartition(" as s")

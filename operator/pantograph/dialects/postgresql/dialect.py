@@ -275,5 +275,18 @@ end"""
     def upsert(self, session: base.Session, mirror: Mirror, staged: base.Staged) -> int:
         return bulk.upsert(session, bulk.Target(mirror, self.quote), staged)
 
+    def update(self, session: base.Session, mirror: Mirror, staged: base.Staged) -> int:
+        return bulk.update(session, bulk.Target(mirror, self.quote), staged)
+
+    def change_absent(
+        self,
+        session: base.Session,
+        mirror: Mirror,
+        staged: base.Staged,
+        sets: Sequence[tuple[str, str]],
+        unless: str,
+    ) -> int:
+        return bulk.change_absent(session, bulk.Target(mirror, self.quote), staged, sets, unless)
+
     def delete(self, session: base.Session, mirror: Mirror, staged: base.Staged, *, absent_only: bool = True) -> int:
         return bulk.delete(session, bulk.Target(mirror, self.quote), staged, absent_only=absent_only)

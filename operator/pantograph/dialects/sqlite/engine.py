@@ -445,6 +445,36 @@ class SQLite(base.Dialect):
             f"on conflict ({', '.join(key)}) do {action}"
         )
 
+    def update(self, session: Session, mirror: Mirror, staged: Staged) -> int:
+        named = [(self.quote(column.destination), column) for column in mirror.data]
+        compared = [name for name, column in named if not column.system]
+        if not compared:
+            return 0
+        sets = ", ".join(
+            f"{name} = " + ("'update'" if column.system == "operation" else f"s.{name}") for name, column in named
+        )
+        joined = " and ".join(
+            f"d.{name} = s.{name}" for name in (self.quote(column.destination) for column in mirror.key)
+        )
+        differs = " or ".join(f"d.{name} is not s.{name} collate binary" for name in compared)
+        return session.run(
+            f"update {self.table(*mirror.destination)} as d set {sets} from {staged.source} "
+            f"where {joined} and s.present = 1 and ({differs})"
+        )
+
+    def change_absent(
+        self, session: Session, mirror: Mirror, staged: Staged, sets: Sequence[tuple[str, str]], unless: str
+    ) -> int:
+        key = [self.quote(column.destination) for column in mirror.key]
+        mine = f"({', '.join(key)})" if len(key) > 1 else key[0]
+        picked = f"select {', '.join(f's.{column}' for column in key)} from {staged.source}"
+        given = " and ".join(f"s.{column} is not null" for column in key)
+        changes = ", ".join(f"{name} = {value}" for name, value in sets)
+        return session.run(
+            f"update {self.table(*mirror.destination)} set {changes} where {mine} in ({picked} where s.present = 0) "
+            f"and {mine} not in ({picked} where s.present = 1 and {given}) and not ({unless})"
+        )
+
     def delete(self, session: Session, mirror: Mirror, staged: Staged, *, absent_only: bool = True) -> int:
         key = [self.quote(column.destination) for column in mirror.key]
         mine = f"({', '.join(key)})" if len(key) > 1 else key[0]
