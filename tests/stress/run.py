@@ -39,7 +39,8 @@ LINGERS, LONG_LASTS = 0.2, 3.0
 
 @dataclasses.dataclass
 class Report:
-    """What was counted. waived: reads while the destination said that it is no image. control: events that the naive reader lost, None where it can lose none."""
+    """What was counted. waived: reads while the destination said that it is no image. control: events that the naive
+    reader lost, None where it can lose none."""
 
     committed: int = 0
     rolled_back: int = 0
