@@ -20,7 +20,7 @@ from pantograph import errors
 
 DEEPEST = 100
 """Brackets in one another: parsers, ours and the engines', recurse at each."""
-_EXPECTED = "expected one expression over the columns of a row"
+EXPECTED = "expected one expression over the columns of a row"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def judge(text: str, dialect: str, path: str) -> Expression:
         if moments and dialect == "sqlite" and any(call.name.lower() in _SQLITE_TIMES for call in calls):
             raise _Refused(_changing("'now'", _CLOCK))
     except _Refused as error:
-        raise errors.SpecError(f"{error}; {_EXPECTED}", path=path) from None
+        raise errors.SpecError(f"{error}; {EXPECTED}", path=path) from None
     return Expression(text.strip(" \t\r\n"), dialect, path, calls, moments)
 
 
@@ -274,7 +274,8 @@ def _named(why: str, names: str) -> dict[str, str]:
     return dict.fromkeys(names.split(), why)
 
 
-def _listed(names: str) -> frozenset[str]:
+def listed(names: str) -> frozenset[str]:
+    """The names of a text, which reads better than a list of many."""
     return frozenset(names.split())
 
 
@@ -323,19 +324,19 @@ _CLOCK_BELOW = {
     "postgresql": {"age": 2},
 }
 _SQLITE_TIMES = frozenset((*_CLOCK_BELOW["sqlite"], "timediff"))
-_AGGREGATES = _listed(
+_AGGREGATES = listed(
     "count sum avg total group_concat string_agg array_agg json_agg jsonb_agg json_object_agg jsonb_object_agg "
     "json_arrayagg json_objectagg json_group_array json_group_object jsonb_group_array jsonb_group_object bool_and "
     "bool_or every std stddev stddev_pop stddev_samp variance var_pop var_samp bit_and bit_or bit_xor corr covar_pop "
     "covar_samp median percentile_cont percentile_disc xmlagg any_value range_agg"
 )
-_WINDOWS = _listed("row_number rank dense_rank percent_rank cume_dist ntile lag lead first_value last_value nth_value")
-_STATEMENTS = _listed(
+_WINDOWS = listed("row_number rank dense_rank percent_rank cume_dist ntile lag lead first_value last_value nth_value")
+_STATEMENTS = listed(
     "alter analyze attach begin call commit copy create delete detach do drop execute explain flush grant handler "
     "insert kill listen load lock merge notify pragma prepare reindex rename reset revoke rollback savepoint set "
     "show shutdown truncate update use vacuum"
 )
-_CATALOG_TYPES = _listed(
+_CATALOG_TYPES = listed(
     "regclass regcollation regconfig regdictionary regnamespace regoper regoperator regproc regprocedure regrole "
     "regtype"
 )

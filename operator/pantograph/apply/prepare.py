@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pantograph import errors
-from pantograph.api import expressions
-from pantograph.apply import execute, observe
+from pantograph.apply import execute, expressions, observe
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import SOURCE_TABLES, Dialect, MetaTable, Role, Statement
 from pantograph.model.changes import Capture, Control
@@ -208,6 +207,7 @@ def copies(
     previous: Sequence[str] = (),
     estimate: Callable[[Captured], int] = lambda _: 0,
     try_rows: Callable[[Mirror], None] = lambda _: None,
+    ask: expressions.Ask = lambda *_: None,
 ) -> dict[str, Ready]:
     """Reflections into one destination Database that can move, by name; what is wrong with one goes into the report."""
     with session.step(steps.INSPECT):
@@ -230,7 +230,7 @@ def copies(
         try:
             one = _copy(
                 session, target, origin, copy, captured[copy.source], known, report,
-                act=act, estimate=estimate, try_rows=try_rows,
+                act=act, estimate=estimate, try_rows=try_rows, ask=ask,
             )  # fmt: skip
         except errors.PantographError as error:
             if isinstance(error, errors.Unreachable):
@@ -277,7 +277,10 @@ def _copy(
     act: bool,
     estimate: Callable[[Captured], int],
     try_rows: Callable[[Mirror], None],
+    ask: expressions.Ask,
 ) -> Ready | None:
+    if copy.where:
+        ask(captured.shape, copy.where, "spec.where", True)
     seen = observe.destination(session, target, copy.schema, copy.table)
     asked = copy.asked
     layout = mapping.layout(asked, captured.shape, captured.capture.key)
@@ -313,7 +316,6 @@ def _copy(
     contributes = copy.missing_row != "Insert"
     empty = seen.shape is None or not observe.rows_there(session, target, mirror)
     if copy.where:
-        expressions.judge(copy.where, origin.name, "spec.where")
         try_rows(mirror)
     checkpoint = known.get(checkpoint_name(copy.name))
     ours = checkpoint is not None and checkpoint.state.table == shape.identity

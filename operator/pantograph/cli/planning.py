@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pantograph import dialects, errors
-from pantograph.apply import observe, prepare
+from pantograph.apply import expressions, observe, prepare
 from pantograph.apply.prepare import Captured, Ready, Report, WantedCopy
 from pantograph.cli import files, outcomes, terminal
 from pantograph.cli.outcomes import Status
@@ -169,7 +169,7 @@ def _destination(
             plan.say("the file is made, for it is not there yet")
         ready = prepare.copies(
             looking, dialect, origin, wanted.owner, copies, captured, there,
-            act=False, estimate=estimate, try_rows=try_rows,
+            act=False, estimate=estimate, try_rows=try_rows, ask=expressions.asking(session, origin),
         )  # fmt: skip
         for _, action in there.actions:
             subject = action.subject.replace(dialect.address.label, address.label)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from pantograph import errors
+from pantograph.api.expressions import Expression
 from pantograph.dialects.parameters import Style
 from pantograph.model.changes import NOWHERE, Capture, Control, Pending, Position, Row, Window
 from pantograph.model.mirrors import Mapped, Mirror
@@ -448,6 +449,11 @@ class Dialect(abc.ABC):
     def in_the_way(self, session: Session, schema: str, table: str) -> str:
         """Who holds or waits for something that DDL on the table would queue behind, for a person ("session 4711 of
         shop_app, in a transaction for 32 s"); "" when nobody is seen."""
+
+    @abc.abstractmethod
+    def judge_expression(self, session: Session, expression: Expression, shape: TableShape) -> None:
+        """Raise `SpecError` for what can change with no change of the row, as far as only the engine knows it: a
+        function of the user, of an extension, of its version. Evaluates nothing."""
 
     # -- types -------------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pantograph import dialects, errors
-from pantograph.apply import observe, prepare
+from pantograph.apply import expressions, observe, prepare
 from pantograph.apply.prepare import Captured, Ready, Report, WantedCopy, WantedTable
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import Address, Role, WindowReader
@@ -258,6 +258,7 @@ class Process:
                 ready = prepare.copies(
                     session, target, source.dialect, self.wanted.owner, waiting, self._captured, report,
                     previous=self._previous, estimate=estimate, try_rows=try_rows,
+                    ask=expressions.asking(admin, source.dialect),
                 )  # fmt: skip
             except errors.PantographError as error:
                 report.failed.update({copy.name: error for copy in waiting})

@@ -216,6 +216,8 @@ def as_error(number: int, text: str) -> errors.DatabaseError:
         return errors.Refused(f"{_REFUSED[number]} (error {code})", code=code)
     if number in _UNREACHABLE:
         return errors.Unreachable(f"the server cannot be reached, or went away (error {code})", code=code)
+    if number == 1064:
+        return errors.DatabaseError("the SQL is not the server's (error 1064)", code=code, reason="Syntax")
     if number in _MISSING:
         return errors.DatabaseError(
             f"a table, column or trigger is not there (error {code})", code=code, reason="Missing"

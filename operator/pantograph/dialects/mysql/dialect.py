@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 import pymysql.cursors
 
 from pantograph import errors
+from pantograph.api.expressions import Expression
 from pantograph.dialects import base
 from pantograph.dialects.base import verbatim
-from pantograph.dialects.mysql import bulk, capture, connections, inspection, lines, types, windows
+from pantograph.dialects.mysql import bulk, capture, connections, expressions, inspection, lines, types, windows
 from pantograph.model import names
 from pantograph.model.changes import Capture
 from pantograph.model.mirrors import Mapped, Mirror
@@ -96,6 +97,9 @@ class MySQL(base.Dialect):
 
     def in_the_way(self, session: base.Session, schema: str, table: str) -> str:
         return inspection.in_the_way(session, schema or self.address.database, table)
+
+    def judge_expression(self, session: base.Session, expression: Expression, shape: TableShape) -> None:
+        expressions.judge(session, expression, self.address.database)
 
     # -- types -------------------------------------------------------------------------------------------------------
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pantograph import errors
+from pantograph.api.expressions import Expression
 from pantograph.dialects import base
-from pantograph.dialects.postgresql import bulk, capture, connections, inspection, types, windows
+from pantograph.dialects.postgresql import bulk, capture, connections, expressions, inspection, types, windows
 from pantograph.dialects.postgresql import lines as rows_as_lines
 from pantograph.model.changes import Capture
 from pantograph.model.mirrors import Mapped, Mirror
@@ -119,6 +120,9 @@ class PostgreSQL(base.Dialect):
 
     def in_the_way(self, session: base.Session, schema: str, table: str) -> str:
         return inspection.in_the_way(session, schema or self.default_schema, table)
+
+    def judge_expression(self, session: base.Session, expression: Expression, shape: TableShape) -> None:
+        expressions.judge(session, expression, shape)
 
     # -- types -------------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from pantograph import errors
+from pantograph.api.expressions import Expression
 from pantograph.dialects import base
 from pantograph.dialects.base import (
     Batches,
@@ -33,7 +34,7 @@ from pantograph.dialects.base import (
     verbatim,
 )
 from pantograph.dialects.sqlite import capture as capturing
-from pantograph.dialects.sqlite import connections, tables, values, windows
+from pantograph.dialects.sqlite import connections, expressions, tables, values, windows
 from pantograph.model.changes import Capture
 from pantograph.model.mirrors import Mapped, Mirror
 from pantograph.model.tables import Column, TableShape
@@ -163,6 +164,9 @@ class SQLite(base.Dialect):
                 return "another connection is writing to the file (SQLite does not tell which)"
             session.direct("rollback")
         return ""
+
+    def judge_expression(self, session: Session, expression: Expression, shape: TableShape) -> None:
+        expressions.judge(expression, shape)
 
     # -- types -------------------------------------------------------------------------------------------------------
 
