@@ -79,6 +79,24 @@ def judge(text: str, dialect: str, path: str) -> Expression:
     return Expression(text.strip(" \t\r\n"), dialect, path, calls, moments)
 
 
+def judge_type(text: str, dialect: str, path: str) -> None:
+    """Raise `SpecError` unless the text can only be a type of the dialect: `numeric(12,2)`, `enum('a','b')`.
+
+    It stands in a CREATE TABLE, where a constraint or a default could follow it.
+    """
+    try:
+        tokens = tuple(_tokens(text, _LEXES[dialect]))
+        _check_shape(tokens)
+        for number, token in enumerate(tokens):
+            outside = token.kind == "text" and not any(_is_mark(tokens, number - 1, mark) for mark in "(,")
+            if outside or (token.kind == "mark" and token.text not in "(),[]."):
+                raise _Refused(f"has a {token.text if token.kind == 'mark' else 'text'} (character {token.at + 1})")
+            if token.kind == "word" and token.text.lower() in _CLAUSES:
+                raise _Refused(f"has {token.text} (character {token.at + 1})")
+    except _Refused as error:
+        raise errors.SpecError(f"{error}; expected a type and nothing else", path=path) from None
+
+
 class _Refused(Exception):
     """What is wrong with the text; never leaves this module."""
 
@@ -335,6 +353,10 @@ _STATEMENTS = listed(
     "alter analyze attach begin call commit copy create delete detach do drop execute explain flush grant handler "
     "insert kill listen load lock merge notify pragma prepare reindex rename reset revoke rollback savepoint set "
     "show shutdown truncate update use vacuum"
+)
+_CLAUSES = listed(
+    "as auto_increment autoincrement check comment constraint default foreign generated identity invisible key not "
+    "null on primary references select unique using virtual stored persistent"
 )
 _CATALOG_TYPES = listed(
     "regclass regcollation regconfig regdictionary regnamespace regoper regoperator regproc regprocedure regrole "

@@ -98,6 +98,7 @@ class Manifests:
         self._same_tables(findings)
         self._allowances(findings)
         self._expressions(findings)
+        self._types(findings)
         return findings.errors
 
     def _found(self, among: Mapping[Key, R], by: Resource, key: Key, kind: type[R], path: str) -> R:
@@ -166,6 +167,18 @@ class Manifests:
             for path, text in reflection.expressions.items():
                 try:
                     expressions.judge(text, database.spec.dialect, path)
+                except errors.SpecError as error:
+                    findings.add(self.origin(reflection), error.args[0], path)
+
+    def _types(self, findings: Findings) -> None:
+        """Types of columns become part of a statement at the destination."""
+        for reflection in self.reflections.values():
+            database = self.databases.get(reflection.destination_key)
+            for number, column in enumerate(reflection.spec.columns) if database else ():
+                path = f"spec.columns[{number}].type"
+                try:
+                    if database and column.type:
+                        expressions.judge_type(column.type, database.spec.dialect, path)
                 except errors.SpecError as error:
                     findings.add(self.origin(reflection), error.args[0], path)
 

@@ -88,9 +88,12 @@ def cascading(session: Session, dialect: Dialect, start: DestinationSeen) -> dic
     return found
 
 
-def rows_there(session: Session, dialect: Dialect, mirror: Mirror) -> bool:
-    """Does the destination's table hold any row that is, or would be, the Reflection's?"""
-    own = dialect.own_rows(mirror)
+def rows_there(session: Session, dialect: Dialect, mirror: Mirror, shape: TableShape) -> bool:
+    """Does the destination's table, as it is now, hold any row that is, or would be, the Reflection's?"""
+    # A column by which rows are told apart and which is not there yet tells none apart.
+    needed = [column.destination for column in (mirror.columns if mirror.on_delete == "SetNull" else mirror.key)]
+    told_apart = all(shape.column(name) for name in filter(None, [*needed, mirror.soft_delete]))
+    own = dialect.own_rows(mirror) if told_apart else ""
     where = f" where {verbatim(own)}" if own else ""
     with session.step(steps.INSPECT):
         return session.row(f"select 1 from {dialect.table(*mirror.destination)}{where} limit 1") is not None

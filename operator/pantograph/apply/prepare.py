@@ -281,6 +281,9 @@ def _copy(
 ) -> Ready | None:
     if copy.where:
         ask(captured.shape, copy.where, "spec.where", True)
+    for number, item in enumerate(copy.items):
+        if item.expression:
+            ask(captured.shape, item.expression, f"spec.columns[{number}].expression", False)
     seen = observe.destination(session, target, copy.schema, copy.table)
     asked = copy.asked
     layout = mapping.layout(asked, captured.shape, captured.capture.key)
@@ -298,33 +301,38 @@ def _copy(
         create=copy.create,
         add=copy.add_columns,
     )
+    if not copy.add_columns:
+        present = {column.name for column in planned.shape.columns}
+        left_out = tuple(item.source for item in layout.items if item.destination not in present)
+        asked = replace(asked, exclude=(*asked.exclude, *left_out))
+
+    def worked_out(shape: TableShape) -> Mirror:
+        return mapping.mirror(asked, captured.capture, captured.shape, shape, origin, target, captured.fingerprint)
+
+    # All that can be wrong is found before anything is made.
+    mirror = worked_out(planned.shape)
+    if copy.where:
+        try_rows(mirror)
+    checkpoint = known.get(checkpoint_name(copy.name))
+    empty = seen.shape is None or not observe.rows_there(session, target, mirror, seen.shape)
+    ours = checkpoint is not None and checkpoint.state.table == planned.shape.identity
+    if not (empty or ours or copy.existing or copy.missing_row != "Insert"):
+        raise errors.PantographError(
+            f"{planned.shape.label} in {target.address.label} is not empty, and its rows are not ours; say "
+            "spec.destination.existing: Replace (they go, but for those that the source has too) or Keep",
+            reason="DestinationNotEmpty",
+        )
+    shape = planned.shape
     for action in planned.actions:
         report.actions.append((target.address.label, action))
         if act:
             execute.run(session, target, action)
-    shape = planned.shape
     if planned.actions and act:
         again = observe.destination(session, target, copy.schema, copy.table).shape
         if again is None:
             raise errors.DatabaseError(f"{shape.label} was created and cannot be seen; is the grant on it missing?")
         shape = again
-    if not copy.add_columns:
-        present = {column.name for column in shape.columns}
-        left_out = tuple(item.source for item in layout.items if item.destination not in present)
-        asked = replace(asked, exclude=(*asked.exclude, *left_out))
-    mirror = mapping.mirror(asked, captured.capture, captured.shape, shape, origin, target, captured.fingerprint)
-    contributes = copy.missing_row != "Insert"
-    empty = seen.shape is None or not observe.rows_there(session, target, mirror)
-    if copy.where:
-        try_rows(mirror)
-    checkpoint = known.get(checkpoint_name(copy.name))
-    ours = checkpoint is not None and checkpoint.state.table == shape.identity
-    if not (empty or ours or contributes or copy.existing):
-        raise errors.PantographError(
-            f"{shape.label} in {target.address.label} is not empty, and its rows are not ours; say "
-            "spec.destination.existing: Replace (they go, but for those that the source has too) or Keep",
-            reason="DestinationNotEmpty",
-        )
+        mirror = worked_out(shape)
     return Ready(
         wanted=copy,
         mirror=mirror,

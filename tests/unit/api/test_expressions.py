@@ -202,3 +202,38 @@ def test_whatever_is_written_is_an_expression_or_one_line(dialect: str, text: st
     assert (found is None) == bool(told)
     assert "\n" not in told
     assert found is None or found.unknown([]) == found.columns
+
+
+@pytest.mark.parametrize(
+    "text", ["numeric(12,2)", "character varying (3)", "timestamp with time zone", '"My Type"[]', "shop.money"]
+)
+def test_a_type_is_taken(text: str) -> None:
+    expressions.judge_type(text, "postgresql", "spec.columns[0].type")
+
+
+def test_a_type_of_texts_is_taken() -> None:
+    expressions.judge_type("enum('a','it''s')", "mariadb", "spec.columns[0].type")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is empty"),
+        ("int); drop table x; --", "has ; (character 5), that ends a statement"),
+        ("int), b int", "has a ) that closes nothing (character 4)"),
+        ("int, b int", "has a comma outside of brackets (character 4)"),
+        ("int default 3", "has default (character 5)"),
+        ("int references b", "has references (character 5)"),
+        ("int check (a > 3)", "has check (character 5)"),
+        ("int not null", "has not (character 5)"),
+        ("int 'a'", "has a text (character 5)"),
+        ("int = 3", "has a = (character 5)"),
+        ("int -- x", "has a comment (character 5) (minus minus needs a blank between)"),
+    ],
+)
+@pytest.mark.parametrize("dialect", ENGINES)
+def test_what_is_more_than_a_type_is_refused(dialect: str, text: str, said: str) -> None:
+    with pytest.raises(errors.SpecError) as caught:
+        expressions.judge_type(text, dialect, "spec.columns[0].type")
+    assert str(caught.value).startswith(f"spec.columns[0].type: {said}")
+    assert str(caught.value).endswith("; expected a type and nothing else")
