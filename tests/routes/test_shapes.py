@@ -164,3 +164,18 @@ def test_a_new_column_is_left_out_where_the_manifest_says_so(make_pair: MakePair
         with pytest.raises(Exception, match="b"):
             pair.destination.execute("select b from t", role="superuser")
         pair.stop()
+
+
+def test_a_key_that_no_index_finds_is_refused_with_the_index_that_would_do(pair: Pair) -> None:
+    pair.make("create table visits (id int primary key, customer int, note varchar(20))")
+    columns = [{"source": "customer"}, {"source": "note"}]
+    mirror = pair.start({"table": "visits", "to": "latest", "key": [{"source": "customer"}], "columns": columns})
+    seen = mirror.wait_phase("Failed")
+    assert seen.reason == "KeyNotIndexed"
+    statement = seen.message[seen.message.index("create index") :]
+    assert "customer" in statement
+    pair.make(statement)
+    pair.make("insert into visits values (1, 5, 'first'), (2, 5, 'second')")
+    pair.stop()
+    pair.start()
+    wait_rows(pair, "latest", "customer note", [(5, "second")])

@@ -27,8 +27,6 @@ NOT_ACTING = (
     NotActing("Database", "spec.dialect", acting=("postgresql", "mariadb", "sqlite")),
     NotActing("Database", "spec.reflector.sweep.window"),
     NotActing("Database", "spec.reflector.sweep.maxRowsPerSecond"),
-    NotActing("Reflection", "spec.statement"),
-    NotActing("Reflection", "spec.deleteStatement"),
     NotActing("Reflection", "spec.onError"),
     NotActing("Reflection", "spec.schemaChange.dropped"),
     NotActing("Reflection", "spec.schemaChange.retyped"),

@@ -53,6 +53,8 @@ class WantedCopy:
     missing_row: str = "Insert"
     on_delete: str = "Delete"
     soft_delete: str = ""
+    statement: str = ""
+    delete_statement: str = ""
     database: str = ""
     add_columns: bool = True
     initial_snapshot: bool = True
@@ -66,7 +68,7 @@ class WantedCopy:
         """What it asks of the rows."""
         return mapping.Asked(
             self.name, self.stream, self.where, self.accepts_cascades, self.items, self.exclude, self.key,
-            self.missing_row, self.on_delete, self.soft_delete, self.database,
+            self.missing_row, self.on_delete, self.soft_delete, self.statement, self.delete_statement, self.database,
         )  # fmt: skip
 
 
@@ -80,6 +82,7 @@ class Captured:
     fingerprint: str
     mended: bool
     purged: str = ""
+    indexes: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +193,9 @@ def _captured(
     with session.step(steps.INSPECT):
         key = (seen.shape.schema, seen.shape.name)
         fingerprint = dialect.fingerprints(session, [key]).get(key, "")
+        indexes = tuple(dialect.indexes(session, *key)) if wanted.noted else ()
     purged = recorded[capture.id][1] if capture.id in recorded else ""
-    return Captured(capture, seen.shape, fingerprint, mended, purged)
+    return Captured(capture, seen.shape, fingerprint, mended, purged, indexes)
 
 
 def copies(
@@ -287,6 +291,7 @@ def _copy(
     seen = observe.destination(session, target, copy.schema, copy.table)
     asked = copy.asked
     layout = mapping.layout(asked, captured.shape, captured.capture.key)
+    mapping.check_index(layout, captured.shape, captured.capture.key, origin, captured.indexes)
     if seen.shape is None and copy.missing_row != "Insert":
         raise errors.DependencyNotReady(
             f"{seen.name} is not there yet; it is made by the Reflection that inserts its rows (missingRow: Insert)"

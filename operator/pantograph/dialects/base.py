@@ -173,6 +173,18 @@ class Session(Protocol):
         ...
 
 
+def indexed(found: Iterable[Sequence[Any]]) -> list[tuple[str, ...]]:
+    """Indexes from rows of (index, place, column or None for what is no plain column), in that order."""
+    columns: dict[Any, list[str]] = {}
+    ended = set()
+    for index, _, column in found:
+        if column is None:
+            ended.add(index)
+        elif index not in ended:
+            columns.setdefault(index, []).append(column)
+    return [tuple(names) for names in columns.values()]
+
+
 def verbatim(sql: str) -> str:
     """`sql` so that `Session` finds no parameter of ours in it (`:x` in a user's literal stays what it is)."""
     return sql.replace(":", r"\:")
@@ -444,6 +456,10 @@ class Dialect(abc.ABC):
     @abc.abstractmethod
     def estimated_rows(self, session: Session, schema: str, table: str) -> int:
         """About how many rows, from the engine's statistics where it has them; for progress bars."""
+
+    @abc.abstractmethod
+    def indexes(self, session: Session, schema: str, table: str) -> list[tuple[str, ...]]:
+        """The columns of each index that covers all rows, in the index's order; the primary key's among them."""
 
     @abc.abstractmethod
     def in_the_way(self, session: Session, schema: str, table: str) -> str:

@@ -55,6 +55,7 @@ class Mirror:
     constants: how many columns of the key, behind those, hold a constant. cursor: the columns of `capture.key`, where
     rows are found by others.
     missing_row, on_delete: what the manifest says; soft_delete: the column that `Mark` sets.
+    statement, delete_statement: SQL of the destination in place of the upsert and the delete, or "".
     fingerprint: of the source table as the plan saw it; a turn that finds another one throws its rows away.
     other_uniques: the destination has unique keys beside the one that rows are found by.
     references: the destination's foreign keys that leave this table; referenced_by: those that point at it.
@@ -77,6 +78,8 @@ class Mirror:
     missing_row: str = "Insert"
     on_delete: str = "Delete"
     soft_delete: str = ""
+    statement: str = ""
+    delete_statement: str = ""
     lookup: tuple[int, ...] = ()
     constants: int = 0
     cursor: tuple[Mapped, ...] = ()

@@ -14,6 +14,7 @@ from pantograph.model.changes import Capture
 from pantograph.model.mirrors import CascadedChild, Mapped, Mirror
 from pantograph.model.tables import Column, Reference, TableShape
 from pantograph.model.types import Kind, LogicalType, misfit
+from pantograph.pipeline import statements
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class Asked:
     missing_row: str = "Insert"
     on_delete: str = "Delete"
     soft_delete: str = ""
+    statement: str = ""
+    delete_statement: str = ""
     database: str = ""
 
 
@@ -102,6 +105,23 @@ def layout(asked: Asked, source: TableShape, key: Sequence[str]) -> Layout:
         looked_up=looked_up,
         constants=len(constants),
         ranked=not _tells_apart(looked_up, source, key),
+    )
+
+
+def check_index(
+    plan: Layout, source: TableShape, key: Sequence[str], origin: Dialect, indexes: Sequence[Sequence[str]]
+) -> None:
+    """Raises `KeyNotIndexed` where the source would read its whole table for each change to find the rows of a key."""
+    wanted = set(plan.looked_up)
+    if wanted >= set(key) or any(set(columns[: len(wanted)]) == wanted for columns in indexes):
+        return
+    columns = ", ".join(origin.quote(name) for name in plan.looked_up)
+    name = origin.quote("_".join([source.name, *plan.looked_up]))
+    raise errors.SpecError(
+        f"no index of {source.label} finds rows by ({', '.join(plan.looked_up)}); this one would do: "
+        f"create index {name} on {origin.table(source.schema, source.name)} ({columns})",
+        path="spec.key",
+        reason="KeyNotIndexed",
     )
 
 
@@ -228,6 +248,8 @@ def mirror(
         if stuck is not None or len(columns) == len(plan.key):
             what = f"column {stuck.destination} may not be null" if stuck else "no column beside the key is written"
             raise errors.SpecError(f"SetNull cannot be: {what} in {target.label}", path="spec.onDelete")
+    statements.check(asked.statement, columns, "spec.statement")
+    statements.check(asked.delete_statement, columns[: len(plan.key)], "spec.deleteStatement")
     _check_key(plan, source, target)
     cursor = tuple(
         Mapped(c.name, origin.quote(c.name), c.type, c.native, c.type, c.native) for c in source.pick(capture.key)
@@ -250,6 +272,8 @@ def mirror(
         missing_row=asked.missing_row,
         on_delete=asked.on_delete,
         soft_delete=asked.soft_delete,
+        statement=asked.statement,
+        delete_statement=asked.delete_statement,
         lookup=tuple(capture.columns.index(name) for name in plan.looked_up) if given else (),
         constants=plan.constants,
         cursor=cursor if given else (),
@@ -395,7 +419,7 @@ def shaping(mirror: Mirror) -> str:
             mirror.capture.version,
             list(mirror.lookup),
             mirror.constants,
-            [mirror.missing_row, mirror.on_delete, mirror.soft_delete],
+            [mirror.missing_row, mirror.on_delete, mirror.soft_delete, mirror.statement, mirror.delete_statement],
             [(c.destination, c.expression, c.source_native, c.destination_native) for c in mirror.columns],
         ]
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import Dialect, Staged
 from pantograph.model.mirrors import Mirror
-from pantograph.pipeline import checkpoints, keys
+from pantograph.pipeline import checkpoints, keys, statements
 from pantograph.pipeline.cascades import staged_rows
 
 LOOK_AGAIN = 5.0
@@ -24,6 +24,8 @@ LOOK_AGAIN = 5.0
 
 def gone(session: Session, target: Dialect, mirror: Mirror, staged: Staged) -> int:
     """Do with the rows whose staged key is absent what `onDelete` says; how many rows changed."""
+    if mirror.delete_statement:
+        return statements.run(session, target, mirror, staged, mirror.delete_statement, present=False)
     if mirror.on_delete == "Delete":
         _tell_contributors(session, target, mirror, staged)
         return target.delete(session, mirror, staged)
@@ -36,6 +38,8 @@ def gone(session: Session, target: Dialect, mirror: Mirror, staged: Staged) -> i
 def all_gone(session: Session, target: Dialect, mirror: Mirror) -> int:
     """The same for all rows of the Reflection: its source was truncated. Contributors' keys are not parked one by one:
     each looks at all of its rows again when it sweeps."""
+    if mirror.delete_statement:
+        return _each_gone(session, target, mirror)
     if mirror.on_delete == "Ignore":
         return 0
     table, own = target.table(*mirror.destination), target.own_rows(mirror)
@@ -44,6 +48,15 @@ def all_gone(session: Session, target: Dialect, mirror: Mirror) -> int:
     sets, unless = _marks(target, mirror)
     where = f" and ({own})" if own else ""
     return session.direct(f"update {table} set {', '.join(f'{n} = {v}' for n, v in sets)} where not ({unless}){where}")
+
+
+def _each_gone(session: Session, target: Dialect, mirror: Mirror) -> int:
+    """`deleteStatement` for every row of the Reflection that the destination's table holds."""
+    own = target.own_rows(mirror)
+    names = ", ".join(target.quote(column.destination) for column in mirror.key)
+    table = f"{target.table(*mirror.destination)}{f' where {own}' if own else ''}"
+    everything = Staged(f"(select 0 as present, {names} from {table}) as s", 1)
+    return statements.run(session, target, mirror, everything, mirror.delete_statement, present=False)
 
 
 def _marks(target: Dialect, mirror: Mirror) -> tuple[list[tuple[str, str]], str]:

@@ -452,6 +452,8 @@ class _Comparison:
         stop: threading.Event,
     ) -> None:
         capture, self._lookup = mirror.capture, mirror.lookup
+        if mirror.statement or mirror.delete_statement:
+            raise Incomparable("what a statement of the manifest writes is known to it alone", reason="Statement")
         ours = target.dialect.own_rows(mirror)
         mirror = _comparable(mirror)
         other = _reversed(mirror, target, ours)

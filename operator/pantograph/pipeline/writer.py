@@ -9,7 +9,7 @@ parent is not there is parked and looked up again later (`keys`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pantograph import errors
@@ -17,7 +17,7 @@ from pantograph.database.sessions import Session
 from pantograph.dialects.base import Dialect, Staged
 from pantograph.model.mirrors import Mirror
 from pantograph.model.tables import Reference
-from pantograph.pipeline import cascades, keys, sharing, steps
+from pantograph.pipeline import cascades, keys, sharing, statements, steps
 from pantograph.pipeline.cascades import staged_rows
 
 TAKING = ("CASCADE", "SET NULL", "SET DEFAULT")
@@ -96,7 +96,7 @@ def apply(session: Session, target: Dialect, owner: str, jobs: Sequence[Job], *,
                 if job.staged.absent == 0:
                     continue
                 try:
-                    if job.mirror.on_delete == "Delete":
+                    if job.mirror.on_delete == "Delete" and not job.mirror.delete_statement:
                         counts[job.mirror.name].parked += cascades.note(session, target, job.mirror, job.staged)
                     counts[job.mirror.name].deleted += sharing.gone(session, target, job.mirror, job.staged)
                 except errors.Rejected as error:
@@ -114,7 +114,7 @@ def empty(session: Session, target: Dialect, mirror: Mirror) -> int:
 
 def _upsert(session: Session, target: Dialect, owner: str, job: Job, counts: Counts) -> None:
     mirror = job.mirror
-    put = target.upsert if mirror.missing_row == "Insert" else target.update
+    put = _put(target, mirror)
     if mirror.missing_row == "Wait":
         sharing.park_missing(session, target, owner, mirror, job.staged)
     if not mirror.other_uniques and not mirror.references:
@@ -126,7 +126,7 @@ def _upsert(session: Session, target: Dialect, owner: str, job: Job, counts: Cou
         return
     staged = job.staged
     attempts = ["as it is"]
-    if mirror.missing_row == "Insert" and mirror.on_delete == "Delete":
+    if mirror.missing_row == "Insert" and mirror.on_delete == "Delete" and not mirror.statement:
         attempts += ["absent rows first", "delete and insert"]
     parked = False
     session.run("savepoint before_upsert")
@@ -151,6 +151,14 @@ def _upsert(session: Session, target: Dialect, owner: str, job: Job, counts: Cou
             if any(r.on_delete in TAKING for r in mirror.referenced_by):
                 # Such a delete would take or change other rows, which nothing would bring back.
                 raise MirrorRejected(mirror, error) from error
+
+
+def _put(target: Dialect, mirror: Mirror) -> Callable[[Session, Mirror, Staged], int]:
+    if mirror.statement:
+        return lambda session, mirror, staged: statements.run(
+            session, target, mirror, staged, mirror.statement, present=True
+        )
+    return target.upsert if mirror.missing_row == "Insert" else target.update
 
 
 def _parked(session: Session, target: Dialect, owner: str, mirror: Mirror, staged: Staged, counts: Counts) -> Staged:

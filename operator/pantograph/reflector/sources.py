@@ -106,6 +106,8 @@ def _copy(database: Database, table: SourceTable, reflection: Reflection) -> Wan
         missing_row=spec.missing_row,
         on_delete=spec.on_delete,
         soft_delete=spec.soft_delete.column if spec.soft_delete else "",
+        statement=spec.statement,
+        delete_statement=spec.delete_statement,
         database=database.name,
         add_columns=spec.schema_change.added == "Add",
         initial_snapshot=spec.initial_snapshot,

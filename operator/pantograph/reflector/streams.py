@@ -377,7 +377,8 @@ class Apart(Worker):
             return
         if reason == "PositionLost":
             group.read = Position("")
-        plain = not ready.mirror.references and ready.mirror.missing_row == "Insert"
+        mirror = ready.mirror
+        plain = not mirror.references and mirror.missing_row == "Insert" and not mirror.statement
         virgin = ready.empty and reason in ("Snapshot", "DestinationReplaced") and plain
         sweep.begin(
             self.route,

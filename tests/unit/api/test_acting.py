@@ -55,8 +55,6 @@ REFUSED = [
     *(
         ({"reflections": [{field: value} | more]}, f"spec.{field}: ")
         for field, value, more in (
-            ("statement", "select 1", {}),
-            ("deleteStatement", "select 1", {}),
             ("onError", "DeadLetter", {}),
             ("verify", {"every": "24h"}, {}),
         )

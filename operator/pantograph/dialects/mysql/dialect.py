@@ -95,6 +95,17 @@ class MySQL(base.Dialect):
     def estimated_rows(self, session: base.Session, schema: str, table: str) -> int:
         return inspection.estimated_rows(session, schema or self.address.database, table)
 
+    def indexes(self, session: base.Session, schema: str, table: str) -> list[tuple[str, ...]]:
+        return base.indexed(
+            session.rows(
+                "select index_name, seq_in_index, if(sub_part is null, column_name, null) "
+                "from information_schema.statistics where table_schema = :schema and table_name = :table "
+                "order by index_name, seq_in_index",
+                schema=schema or self.address.database,
+                table=table,
+            )
+        )
+
     def in_the_way(self, session: base.Session, schema: str, table: str) -> str:
         return inspection.in_the_way(session, schema or self.address.database, table)
 

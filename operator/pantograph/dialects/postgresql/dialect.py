@@ -118,6 +118,9 @@ class PostgreSQL(base.Dialect):
     def estimated_rows(self, session: base.Session, schema: str, table: str) -> int:
         return inspection.estimated_rows(session, schema or self.default_schema, table)
 
+    def indexes(self, session: base.Session, schema: str, table: str) -> list[tuple[str, ...]]:
+        return inspection.index_columns(session, schema or self.default_schema, table)
+
     def in_the_way(self, session: base.Session, schema: str, table: str) -> str:
         return inspection.in_the_way(session, schema or self.default_schema, table)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pantograph.dialects.base import Server, Session
+from pantograph.dialects.base import Server, Session, indexed
 from pantograph.dialects.postgresql import types
 from pantograph.model.tables import Column, Reference, TableShape
 
@@ -246,3 +246,18 @@ def in_the_way(session: Session, schema: str, table: str) -> str:
     since = f" for {seconds:.0f} s" if seconds is not None else ""
     idle = ", idle" if (state or "").startswith("idle in transaction") else ""
     return f"session {pid} of {who}, {doing}{since}{idle}"
+
+
+def index_columns(session: Session, schema: str, table: str) -> list[tuple[str, ...]]:
+    """The columns of each valid index without a condition, as far as they are plain columns from its beginning."""
+    found = session.rows(
+        "select i.indexrelid, k.n, a.attname from pg_index i join pg_class c on c.oid = i.indrelid "
+        "join pg_namespace s on s.oid = c.relnamespace "
+        "cross join lateral unnest(cast(i.indkey as int2[])) with ordinality as k (attnum, n) "
+        "left join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum "
+        "where s.nspname = :schema and c.relname = :table and i.indisvalid and i.indpred is null "
+        "order by i.indexrelid, k.n",
+        schema=schema,
+        table=table,
+    )
+    return indexed(found)

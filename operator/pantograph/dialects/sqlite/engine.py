@@ -31,6 +31,7 @@ from pantograph.dialects.base import (
     Staged,
     Statement,
     WindowReader,
+    indexed,
     verbatim,
 )
 from pantograph.dialects.sqlite import capture as capturing
@@ -152,6 +153,15 @@ class SQLite(base.Dialect):
             f"select count(*) from (select 1 from {self.table(schema, table)} limit {_MOST_COUNTED})"
         )
         return int(count)
+
+    def indexes(self, session: Session, schema: str, table: str) -> list[tuple[str, ...]]:
+        found = session.rows(
+            "select l.name, i.seqno, i.name from pragma_index_list(:table) l join pragma_index_info(l.name) i "
+            "where not l.partial order by l.name, i.seqno",
+            table=table,
+        )
+        shape = self.shape(session, schema, table)
+        return [*indexed(found), *([shape.key] if shape and shape.key else [])]
 
     def in_the_way(self, session: Session, schema: str, table: str) -> str:
         # SQLite cannot name who holds its lock. Asking for it holds up nobody, for nobody queues for it.
