@@ -351,7 +351,7 @@ def _texts(paths: Sequence[str | Path], stdin: TextIO | None, findings: Findings
             else:
                 yield "standard input", stdin.read()
             continue
-        files = list(_files(Path(path)))
+        files = list(files_of(Path(path)))
         if not files:
             findings.add(Origin(str(path)), f"no file in this folder ends in {', '.join(SUFFIXES)}")
         for file in files:
@@ -367,7 +367,8 @@ def _texts(paths: Sequence[str | Path], stdin: TextIO | None, findings: Findings
                 findings.add(Origin(str(file)), f"cannot be read: {os.strerror(error.errno or 0)}")
 
 
-def _files(path: Path) -> Iterator[Path]:
+def files_of(path: Path) -> Iterator[Path]:
+    """The files of manifests that a path stands for: itself, or all in and below a folder."""
     if not path.is_dir():
         yield path
         return

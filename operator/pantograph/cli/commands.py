@@ -190,6 +190,76 @@ def status(
     raise typer.Exit(standing.run(files, installation=installation, namespace=namespace, output=output, watch=watch))
 
 
+Names = Annotated[list[str], typer.Argument(metavar="NAME", help="Reflections, as their manifests name them.")]
+
+
+@app.command(short_help="Have a Reflection stand still; its changes wait.")
+def pause(names: Names, files: Files, namespace: Namespace = "default") -> None:
+    """Set `spec.paused` in the manifests of these Reflections; a running mirror follows within seconds.
+
+    The file is changed in place, and keeps its comments and layout. What changes at the source is noted, and waits.
+    """
+    from pantograph.cli import changing
+
+    raise typer.Exit(changing.run(changing.pause, names, files, namespace))
+
+
+@app.command(short_help="Have a paused Reflection go on.")
+def resume(names: Names, files: Files, namespace: Namespace = "default") -> None:
+    """Take `spec.paused` out of the manifests of these Reflections; what has waited is applied."""
+    from pantograph.cli import changing
+
+    raise typer.Exit(changing.run(changing.resume, names, files, namespace))
+
+
+@app.command(short_help="Have a Reflection copied again.")
+def resync(names: Names, files: Files, namespace: Namespace = "default") -> None:
+    """Set a new `spec.resyncToken` in the manifests of these Reflections: every row is compared and mended.
+
+    The copy stays usable: rows are written before any is taken away, and many deletions wait for your consent.
+    """
+    from pantograph.cli import changing
+
+    raise typer.Exit(changing.run(changing.resync, names, files, namespace))
+
+
+@app.command(short_help="Try rows again that wait or were set aside.")
+def retry(names: Names, files: Files, installation: Installation = "local", namespace: Namespace = "default") -> None:
+    """Have the running mirror look up and write again, now, the rows of these Reflections that could not be written."""
+    from pantograph.cli import retrying
+
+    raise typer.Exit(retrying.run(names, files, installation=installation, namespace=namespace))
+
+
+@app.command(short_help="Write manifests for the tables of a database.")
+def generate(
+    files: Files,
+    to: Annotated[str, typer.Option(metavar="NAME", help="The Database that the copies go to.")],
+    source: Annotated[
+        str, typer.Option("--from", metavar="NAME", help="The Database with the tables; needed when there are several.")
+    ] = "",
+    tables: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Tables to mirror: 'orders', 'public.*', 'sales.o*'; all by default."),
+    ] = None,
+    exclude: Annotated[list[str] | None, typer.Option(metavar="PATTERN", help="Tables to leave out.")] = None,
+    to_schema: Annotated[str, typer.Option(metavar="NAME", help="Schema of the copies; unless given, the same.")] = "",
+    prefix: Annotated[str, typer.Option(metavar="TEXT", help="What the names of the objects begin with.")] = "",
+    installation: Installation = "local",
+    namespace: Namespace = "default",
+) -> None:
+    """Print a SourceTable and a Reflection for each table that can be mirrored: `… > mirror/tables.yaml`.
+
+    Standard error says which tables were left out, and why. The same database gives the same manifests in every run.
+    """
+    from pantograph.cli import generating
+
+    asked = generating.Asked(
+        files, to, source, tables or ("*",), exclude or (), to_schema, prefix, installation, namespace
+    )
+    raise typer.Exit(generating.run(asked))
+
+
 @app.command(short_help="Take away all that is Pantograph's; mirrored rows stay.")
 def remove(
     files: Files,

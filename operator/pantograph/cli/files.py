@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from pantograph import errors
 from pantograph.api import acting, manifests
@@ -32,6 +34,16 @@ def load_with_sources(paths: Sequence[str], namespace: str = "default") -> Manif
     if missing := list(_missing_files(found)):
         raise errors.SpecErrors(missing)
     return found
+
+
+def marks(paths: Sequence[str]) -> tuple[tuple[str, int, int, int], ...]:
+    """What changes when a file of manifests is written, comes or goes."""
+    found = []
+    for file in (file for path in paths for file in manifests.files_of(Path(path))):
+        with contextlib.suppress(OSError):
+            seen = file.stat()
+            found.append((str(file), seen.st_mtime_ns, seen.st_size, seen.st_ino))
+    return tuple(found)
 
 
 def named(found: Manifests, names: Sequence[str], namespace: str) -> list[Reflection]:

@@ -97,6 +97,8 @@ class Bars:
 
     def show(self, board: list[Seen], lags: list[float]) -> None:
         """Draw anew."""
+        for name in self._tasks.keys() - {seen.name for seen in board}:
+            self._rich.remove_task(self._tasks.pop(name))
         for seen in board:
             copying = seen.phase in COPYING
             if copying and seen.name not in self._tasks:

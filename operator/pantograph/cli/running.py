@@ -22,6 +22,7 @@ from pantograph.reflector.process import Process, Wanted
 from pantograph.reflector.reporting import Board, Seen
 
 LOOK_EVERY = 0.1
+REREAD_EVERY = 0.5
 DRAIN = 10.0
 """Seconds that workers get to finish their turn; what is cut off then is repeated at the next start, nothing else."""
 
@@ -157,34 +158,61 @@ class Stopping:
 
 
 class Running:
-    """The processes of all source Databases, in threads. `stop` ends them."""
+    """The processes of all source Databases, each in a thread."""
 
     def __init__(self, wanted: Sequence[Wanted], board: Board) -> None:
         self.board = board
-        self.stop = threading.Event()
-        self.processes = [Process(one, board, self.stop) for one in wanted]
-        self._threads = [
-            threading.Thread(target=process.run, name=process.wanted.name, daemon=True) for process in self.processes
-        ]
+        self.processes = [Process(one, board, threading.Event()) for one in wanted]
+        self._threads = {process.wanted.name: self._thread(process) for process in self.processes}
+
+    @staticmethod
+    def _thread(process: Process) -> threading.Thread:
+        return threading.Thread(target=process.run, name=process.wanted.name, daemon=True)
 
     def start(self) -> None:
         """Begin."""
-        for thread in self._threads:
+        for thread in self._threads.values():
             thread.start()
 
     def end(self, patience: float = DRAIN) -> bool:
         """Stop, and wait for turns to end; whether all have."""
-        self.stop.set()
+        return self._end(self.processes, patience)
+
+    def change(self, wanted: Sequence[Wanted]) -> bool:
+        """Do what is wanted now; whether that is anything else. A source that nothing changes for is not disturbed."""
+        there = {process.wanted.name: process for process in self.processes}
+        named = {one.name: one for one in wanted}
+        gone = [process for name, process in there.items() if name not in named]
+        changed = [one for name, one in named.items() if name in there and there[name].wanted != one]
+        new = [Process(one, self.board, threading.Event()) for name, one in named.items() if name not in there]
+        self._end(gone, DRAIN)
+        for process in gone:
+            self.processes.remove(process)
+            for _, copies in process.wanted.copies.values():
+                for copy in copies:
+                    self.board.drop(copy.name)
+        for one in changed:
+            there[one.name].change(one)
+        for process in new:
+            self.processes.append(process)
+            thread = self._threads[process.wanted.name] = self._thread(process)
+            thread.start()
+        return bool(gone or changed or new)
+
+    def _end(self, processes: Sequence[Process], patience: float) -> bool:
+        for process in processes:
+            process.stop.set()
         deadline = time.monotonic() + patience
-        for thread in self._threads:
+        threads = [self._threads[process.wanted.name] for process in processes]
+        for thread in threads:
             if thread.ident is not None:
                 thread.join(max(0.0, deadline - time.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads)
+        return not any(thread.is_alive() for thread in threads)
 
     def refused(self) -> errors.PantographError | None:
         """Why none of the sources can be read by us, when that is so."""
         fatal = [process.fatal for process in self.processes]
-        return fatal[0] if all(fatal) else None
+        return fatal[0] if fatal and all(fatal) else None
 
 
 def run(asked: Asked) -> Status:
@@ -196,7 +224,7 @@ def run(asked: Asked) -> Status:
     log = terminal.Log(drawn=drawn)
     board = Telling(log)
     running = Running(wanted, board)
-    names = [copy.name for one in wanted for _, copies in one.copies.values() for copy in copies]
+    names = _names(wanted)
     for name in names:
         board.of(name)
     with contextlib.ExitStack() as stack:
@@ -209,7 +237,7 @@ def run(asked: Asked) -> Status:
         progress = stack.enter_context(Progress(board, log, drawn))
         log.event("started", sources=len(wanted), reflections=len(names), installation=asked.installation)
         running.start()
-        ended = _watch(asked, running, stopping, progress)
+        ended = _watch(asked, running, stopping, progress, log)
         whole = running.end()
         progress.update()
     log.event("stopped", complete=None if whole else "no; what was cut off is repeated at the next start")
@@ -220,11 +248,44 @@ def run(asked: Asked) -> Status:
     return Status.DONE
 
 
+def _names(wanted: Sequence[Wanted]) -> list[str]:
+    return [copy.name for one in wanted for _, copies in one.copies.values() for copy in copies]
+
+
+class Rereading:
+    """Looks now and then whether the files of manifests have changed. Standard input is read once."""
+
+    def __init__(self, asked: Asked, log: terminal.Log, clock: Callable[[], float] = time.monotonic) -> None:
+        self._asked, self._log, self._clock = asked, log, clock
+        self._marks = None if "-" in asked.paths else files.marks(asked.paths)
+        self._read = self._marks
+        self._look_at = clock() + REREAD_EVERY
+
+    def look(self) -> list[Wanted] | None:
+        """What is wanted now, when the files are not what they were and nothing is wrong with them."""
+        if self._marks is None or self._clock() < self._look_at:
+            return None
+        self._look_at = self._clock() + REREAD_EVERY
+        before, self._marks = self._marks, files.marks(self._asked.paths)
+        # Whoever writes several files, or one slowly, is given the time between two looks.
+        if self._marks != before or self._marks == self._read:
+            return None
+        self._read = self._marks
+        try:
+            manifests = files.load_with_sources(self._asked.paths, self._asked.namespace)
+            return sources.wanted(manifests, installation=self._asked.installation, adopt=self._asked.adopt)
+        except errors.PantographError as error:
+            for line in str(error).splitlines():
+                self._log.event("manifests were wrong; going on as before", message=line)
+            return None
+
+
 def _watch(
-    asked: Asked, running: Running, stopping: Stopping, progress: Progress
+    asked: Asked, running: Running, stopping: Stopping, progress: Progress, log: terminal.Log
 ) -> dict[str, Status] | errors.PantographError | None:
     """Until it is over: how each Reflection ended, or an error that ends all, or None when told to stop."""
     once = Once(asked.wait) if asked.once else None
+    manifests = Rereading(asked, log)
     while not stopping.asked:
         time.sleep(LOOK_EVERY)
         progress.update()
@@ -236,6 +297,8 @@ def _watch(
                 return ended
             for process in running.processes:
                 process.look_now()
+        elif (wanted := manifests.look()) is not None and running.change(wanted):
+            log.event("manifests were read again", sources=len(wanted), reflections=len(_names(wanted)))
     return None
 
 

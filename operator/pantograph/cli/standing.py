@@ -131,6 +131,15 @@ def owner_of(database: Database, installation: str) -> str:
     return f"{installation}/{database.namespace}/{database.name}"
 
 
+def is_read(manifests: Manifests, database: Database) -> bool:
+    """Does somebody move rows out of this source now?"""
+    with _session(manifests, database) as (dialect, session):
+        if not observe.has_home(session, dialect, "control"):
+            return False
+        beat = observe.heartbeat(session, dialect)
+    return beat is not None and beat <= SILENCE
+
+
 @contextlib.contextmanager
 def _session(manifests: Manifests, database: Database, role: Role = Role.SIDE) -> Iterator[tuple[Dialect, Session]]:
     dialect = dialects.load(address(manifests, database))

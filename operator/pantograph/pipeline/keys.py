@@ -170,3 +170,13 @@ def release(session: Session, dialect: Dialect, owner: str, name: str, reason: s
         session.run(
             f"update {table} set reason = :to, next_try = 0 {where}", owner=owner, name=name, reason=reason, to=to
         )
+
+
+def hasten(session: Session, dialect: Dialect, owner: str, name: str) -> int:
+    """Make all keys due now that are tried again at some time; how many there are."""
+    table = dialect.ours("keys")
+    which = "where owner = :owner and name = :name and reason <> 'extra' and next_try < :never"
+    found = session.row(f"select count(*) from {table} {which}", owner=owner, name=name, never=NEVER)
+    if found[0]:
+        session.run(f"update {table} set next_try = 0 {which}", owner=owner, name=name, never=NEVER)
+    return int(found[0])

@@ -20,7 +20,7 @@ from pantograph.metrics import Metric
 from pantograph.model.changes import Position
 from pantograph.pipeline import keys, steps
 from pantograph.pipeline.turn import Group
-from pantograph.reflector.process import Process
+from pantograph.reflector.process import Process, Wanted
 from pantograph.reflector.reporting import Board, Seen
 
 COUNT_EVERY = 15.0
@@ -33,13 +33,7 @@ class Collector(registry.Collector):
     """Tells Prometheus what a board knows now."""
 
     def __init__(self, board: Board, processes: Sequence[Process]) -> None:
-        self._board = board
-        self._about = {
-            copy.name: _about(process, destination, address, copy)
-            for process in processes
-            for destination, (address, copies) in process.wanted.copies.items()
-            for copy in copies
-        }
+        self._board, self._processes = board, processes
 
     def collect(self) -> Iterator[core.Metric]:
         """All families."""
@@ -49,8 +43,14 @@ class Collector(registry.Collector):
         info.add_metric([pantograph.__version__, platform.python_version()], 1)
         yield info
         families = {metric.name: _family(metric) for metric in metrics.OF_REFLECTIONS}
+        about = {
+            copy.name: _about(wanted, destination, address, copy)
+            for wanted in [process.wanted for process in list(self._processes)]
+            for destination, (address, copies) in wanted.copies.items()
+            for copy in copies
+        }
         for seen in self._board.all():
-            _add(families, metrics.REFLECTION_INFO, seen, 1, *self._about.get(seen.name, ("",) * 6))
+            _add(families, metrics.REFLECTION_INFO, seen, 1, *about.get(seen.name, ("",) * 6))
             for metric, value, labels in _samples(seen, self._board.lag(seen)):
                 if value is not None:
                     _add(families, metric, seen, value, *labels)
@@ -92,14 +92,14 @@ def _samples(seen: Seen, lag: float | None) -> Iterator[Sample]:
         yield metrics.ESTIMATED, seen.sweep_estimated, ()
 
 
-def _about(process: Process, destination: str, address: Address, copy: WantedCopy) -> tuple[str, ...]:
-    source = next(table for table in process.wanted.tables if table.subject == copy.source)
+def _about(wanted: Wanted, destination: str, address: Address, copy: WantedCopy) -> tuple[str, ...]:
+    source = next(table for table in wanted.tables if table.subject == copy.source)
     return (
-        process.wanted.name.partition("/")[2],
+        wanted.name.partition("/")[2],
         ".".join(filter(None, (source.schema, source.table))),
         destination,
         ".".join(filter(None, (copy.schema, copy.table))),
-        process.wanted.address.dialect,
+        wanted.address.dialect,
         address.dialect,
     )
 
@@ -139,7 +139,7 @@ class Counting(threading.Thread):
 
     def run(self) -> None:
         while not self.stop.wait(COUNT_EVERY):
-            for process in self._processes:
+            for process in list(self._processes):
                 self.count(process)
 
     def count(self, process: Process) -> None:

@@ -81,6 +81,8 @@ class Process:
         self._captured: dict[str, Captured] = {}
         self._previous: list[str] = []
         self._again = threading.Event()
+        self._changed = threading.Event()  # something else is wanted: what is tried now is not worth waiting for
+        self._named: set[str] = set()
         self.fatal: errors.PantographError | None = None
 
     # -- the supervisor ----------------------------------------------------------------------------------------------
@@ -88,11 +90,9 @@ class Process:
     def run(self) -> None:
         """Until stopped. Raises nothing: what fails is on the board, and tried again."""
         backoff = 0.0
-        for _, copies in self.wanted.copies.values():
-            for copy in copies:
-                self.board.phase(copy.name, "Waiting")
         while not self.stop.is_set():
             began = time.monotonic()
+            self._changed.clear()
             try:
                 self._round()
                 backoff = 0.0 if time.monotonic() - began > NONCE_EVERY else min(30.0, max(0.2, backoff * 2))
@@ -104,7 +104,27 @@ class Process:
             except Exception as error:  # a bug: say so, and go on trying rather than fall silent
                 self._all_failed(errors.Bug(error))
                 backoff = min(30.0, max(1.0, backoff * 2))
-            self.stop.wait(backoff)
+            resumed = time.monotonic() + backoff
+            while time.monotonic() < resumed and not (self.stop.wait(min(0.1, backoff)) or self._changed.is_set()):
+                pass
+
+    def change(self, wanted: Wanted) -> None:
+        """Something else is wanted of the same source from now on. Called by another thread.
+
+        All streams of the source begin again from their checkpoints, those that nothing changes for as well.
+        """
+        self.wanted = wanted
+        self._changed.set()
+        self._again.set()
+
+    def _name_all(self) -> None:
+        """Have those on the board that are wanted, and no others of ours."""
+        names = {copy.name for copy in self._copies()}
+        for name in self._named - names:
+            self.board.drop(name)
+        for name in names - self._named:
+            self.board.phase(name, "Waiting")
+        self._named = names
 
     def _all_failed(self, error: errors.PantographError) -> None:
         phase = "Unreachable" if isinstance(error, errors.Unreachable) else "Failed"
@@ -117,6 +137,7 @@ class Process:
         """Prepare, start, wait until something ends the round, stop."""
         self._halt = threading.Event()
         self._again = threading.Event()
+        self._name_all()
         dialect = dialects.load(self.wanted.address)
         report = Report()
         admin = Session(dialect, Role.ADMIN)
@@ -158,10 +179,11 @@ class Process:
         finally:
             admin.close()
         try:
-            self._housekeeping(source)
             poller = threading.Thread(target=self._poll, args=(source,), name="poll", daemon=True)
             poller.start()
             Repairs(source).start()
+            self._until_loaded(source)
+            self._housekeeping(source)
             self._wait(source, failed)
         finally:
             self._end_round()
@@ -185,6 +207,18 @@ class Process:
                 self._source.side.close()
                 self._source.side_lock.release()
             self._source = None
+
+    def _until_loaded(self, source: Source) -> None:
+        """Wait until the streams know where they stand, a second at most.
+
+        A nonce before that would be noted in no checkpoint. Of ten processes that end soon (`run --once`, by cron) each
+        would push one of those that the checkpoints hold out of the source, and the eleventh find none of them there.
+        """
+        deadline = time.monotonic() + FIRST_NONCE
+        while time.monotonic() < deadline and not (self.stop.is_set() or self._again.is_set()):
+            if sum(name.startswith("stream/") for _, name in list(source.groups)) >= len(self._streams):
+                return
+            self._again.wait(0.01)
 
     def _wait(self, source: Source, failed: set[str]) -> None:
         nonce_at = time.monotonic() + NONCE_EVERY
