@@ -8,7 +8,7 @@ import pytest
 from tests.command.conftest import environment
 
 # Not pydantic: typer itself takes it where it is installed.
-HEAVY = ("pantograph.api", "yaml", "psycopg2", "pymysql", "prometheus_client", "rich.progress", "sqlite3")
+HEAVY = ("sqlalchemy", "pantograph.api", "yaml", "psycopg2", "pymysql", "prometheus_client", "rich.progress", "sqlite3")
 
 
 def imported(*arguments):

@@ -12,9 +12,10 @@ from __future__ import annotations
 import abc
 import contextlib
 import enum
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pantograph import errors
 from pantograph.api.expressions import Expression
@@ -23,6 +24,9 @@ from pantograph.model.changes import NOWHERE, Capture, Control, Pending, Positio
 from pantograph.model.mirrors import Mapped, Mirror
 from pantograph.model.tables import Column, TableShape
 from pantograph.model.types import Kind, LogicalType
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 Converter = Callable[[Any], Any]
 Batches = Iterable[Sequence[Row]]
@@ -379,6 +383,14 @@ class Dialect(abc.ABC):
     style: ClassVar[Style]
 
     @abc.abstractmethod
+    def sa_dialect(self) -> sa.engine.Dialect:
+        """SQLAlchemy's dialect, whose preparer quotes names."""
+
+    @functools.cached_property
+    def _preparer(self) -> sa.sql.compiler.IdentifierPreparer:
+        return self.sa_dialect().identifier_preparer
+
+    @abc.abstractmethod
     def connect(self, role: Role, timeout: float) -> Any:
         """A new driver connection, in autocommit (transactions are begun by statements), set up for the role: UTC,
         isolation, SQL mode, encoding, statement and lock time limits, `row_security = off`. Raises driver errors."""
@@ -422,7 +434,7 @@ class Dialect(abc.ABC):
 
     def quote(self, name: str) -> str:
         """An identifier, always quoted: a reserved word, a quote, a `%` in a name are only characters."""
-        return '"' + name.replace('"', '""') + '"'
+        return self._preparer.quote_identifier(name)
 
     def table(self, schema: str, name: str) -> str:
         """A qualified, quoted table."""

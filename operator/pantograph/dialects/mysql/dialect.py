@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pymysql.cursors
 
@@ -18,6 +18,9 @@ from pantograph.model.changes import Capture
 from pantograph.model.mirrors import Mapped, Mirror
 from pantograph.model.tables import Column, TableShape
 from pantograph.model.types import Kind, LogicalType
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 
 class MySQL(base.Dialect):
@@ -48,6 +51,14 @@ class MySQL(base.Dialect):
 
     style = "format"
 
+    def sa_dialect(self) -> sa.engine.Dialect:
+        from sqlalchemy.dialects.mysql import pymysql as sa_pymysql
+
+        dialect = sa_pymysql.MySQLDialect_pymysql(paramstyle="format")
+        # Sessions double the percent signs of whole statements; names must not come with theirs doubled already.
+        dialect.identifier_preparer._double_percents = False
+        return dialect
+
     def connect(self, role: base.Role, timeout: float) -> Any:
         return connections.connect(self.address, role, timeout, self.statement_limit)
 
@@ -66,9 +77,6 @@ class MySQL(base.Dialect):
         return raw.cursor(pymysql.cursors.SSCursor)
 
     # -- names -------------------------------------------------------------------------------------------------------
-
-    def quote(self, name: str) -> str:
-        return "`" + name.replace("`", "``") + "`"
 
     @property
     def home_name(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pantograph import errors
 from pantograph.api.expressions import Expression
@@ -14,6 +14,9 @@ from pantograph.model.changes import Capture
 from pantograph.model.mirrors import Mapped, Mirror
 from pantograph.model.tables import Column, TableShape
 from pantograph.model.types import LogicalType
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 OLDEST = 130000
 
@@ -38,6 +41,14 @@ class PostgreSQL(base.Dialect):
     # -- connections -------------------------------------------------------------------------------------------------
 
     style = "pyformat"
+
+    def sa_dialect(self) -> sa.engine.Dialect:
+        from sqlalchemy.dialects import postgresql as sa_postgresql
+
+        dialect: sa.engine.Dialect = sa_postgresql.psycopg2.dialect()  # type: ignore[no-untyped-call]
+        # Sessions double the percent signs of whole statements; names must not come with theirs doubled already.
+        dialect.identifier_preparer._double_percents = False
+        return dialect
 
     def connect(self, role: base.Role, timeout: float) -> Any:
         return connections.connect(self.address, role, timeout)

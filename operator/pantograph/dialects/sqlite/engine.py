@@ -14,7 +14,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pantograph import errors
 from pantograph.api.expressions import Expression
@@ -41,6 +41,9 @@ from pantograph.model.mirrors import Mapped, Mirror
 from pantograph.model.tables import Column, TableShape
 from pantograph.model.types import Kind, LogicalType
 
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
 _MOST_COUNTED = 1_000_000
 _META_TYPES = {"text": "text", "name": "text", "bigint": "integer", "real": "real"}
 
@@ -64,6 +67,11 @@ class SQLite(base.Dialect):
     # -- connections -------------------------------------------------------------------------------------------------
 
     style = "qmark"
+
+    def sa_dialect(self) -> sa.engine.Dialect:
+        from sqlalchemy.dialects import sqlite as sa_sqlite
+
+        return sa_sqlite.dialect(paramstyle="qmark")
 
     def connect(self, role: Role, timeout: float) -> Any:
         return connections.connect(self.address, role, timeout)
