@@ -25,8 +25,6 @@ class NotActing:
 
 NOT_ACTING = (
     NotActing("Database", "spec.dialect", acting=("postgresql", "mariadb", "sqlite")),
-    NotActing("Database", "spec.reflector.sweep.window"),
-    NotActing("Database", "spec.reflector.sweep.maxRowsPerSecond"),
     NotActing("Reflection", "spec.onError"),
     NotActing("Reflection", "spec.schemaChange.dropped"),
     NotActing("Reflection", "spec.schemaChange.retyped"),

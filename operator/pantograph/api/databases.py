@@ -94,7 +94,8 @@ class Sweep(Model):
     max_rows_per_second: Annotated[int, Whole(0, 1_000_000_000)] = 0
     """The pace of all sweeps together; 0 for as fast as it goes."""
     window: Annotated[Hours, DailyHours()] | None = None
-    """Hours of every day, in UTC, in which sweeps may run: `22:00-06:00`. At any time unless given."""
+    """Hours of every day, in UTC, in which sweeps may run that are not first copies: `22:00-06:00`. At any time unless
+    given."""
 
 
 class Quantities(Model):

@@ -74,6 +74,7 @@ class Telling(Board):
 
 _EVENTS = {
     "Held": "sweep was held",
+    "Deferred": "sweep was deferred",
     "Paused": "paused",
     "Failed": "failed",
     "Unreachable": "database was unreachable",
@@ -113,6 +114,7 @@ class Once:
         trouble = "Unreachable" if seen.reason == "Unreachable" else seen.phase
         stays = {
             "Unreachable": self.wait,
+            "Deferred": self.STAYS,
             "Failed": self.STAYS,
             "Held": self.STAYS,
             "Replanning": self.REPLANNING_STAYS,

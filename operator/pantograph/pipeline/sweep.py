@@ -105,9 +105,9 @@ def _chunk(route: Route, group: Group, sweep: Sweep) -> Outcome:
                 events, truncated, oldest = found[0].events, found[0].truncated, found[1]
         bound = _bind(route, mirror, after, "a")
         with route.reader.step(steps.READ_ROWS):
-            end = route.reader.row(
-                source.chunk_end(mirror, after=bool(after)), skip=route.limits.rows * group.stride - 1, **bound
-            )
+            size = route.limits.rows * group.stride
+            size = min(size, route.limits.chunk_rows or size)
+            end = route.reader.row(source.chunk_end(mirror, after=bool(after)), skip=size - 1, **bound)
         upto = _decoded(route, mirror, end) if end is not None else ()
         with route.writer.step(steps.BEGIN):
             route.writer.begin()

@@ -25,11 +25,13 @@ from pantograph.pipeline.checkpoints import Checkpoint, State
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much at once. rows and size (bytes) are of a batch; transaction_rows of a destination transaction."""
+    """How much at once. rows and size (bytes) are of a batch; transaction_rows of a destination transaction; chunk_rows
+    of a step of a sweep (0: as many batches as are read in a few seconds)."""
 
     rows: int = 50_000
     size: int = 16 << 20
     transaction_rows: int = 500_000
+    chunk_rows: int = 0
 
 
 @dataclass
@@ -363,7 +365,9 @@ def _write(
 
 
 def imaged(state: State, now: float) -> State:
-    """The state after a window that was one transaction: an image of the source again."""
+    """The state after a window that was one transaction: an image of the source again, unless rows are to be copied."""
+    if state.sweep is not None:
+        return state
     return dataclasses.replace(state, image=True, image_reason="", image_at=now)
 
 

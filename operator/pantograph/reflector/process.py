@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pantograph import dialects, errors
+from pantograph.api.values import Hours
 from pantograph.apply import expressions, observe, prepare
 from pantograph.apply.prepare import Captured, Ready, Report, WantedCopy, WantedTable
 from pantograph.database.sessions import Session
@@ -21,6 +22,7 @@ from pantograph.dialects.base import Address, Role, WindowReader
 from pantograph.model.changes import Position
 from pantograph.pipeline import fence, steps
 from pantograph.pipeline.turn import Group, Limits
+from pantograph.reflector.pacing import Pacing
 from pantograph.reflector.repairs import Repairs
 from pantograph.reflector.reporting import Board
 from pantograph.reflector.streams import Apart, News, Source, Stream, Worker, moves_with_its_stream, why_sweep
@@ -59,6 +61,8 @@ class Wanted:
     limits: Limits = field(default_factory=Limits)
     poll_interval: float = 0.2
     sweeps: int = 2
+    sweep_hours: Hours | None = None
+    sweep_rate: int = 0
     paused: bool = False
     adopt: bool = False
 
@@ -166,6 +170,7 @@ class Process:
                 captures={one.capture.id: one.capture for one in self._captured.values()},
                 purged={one.capture.id: one.purged for one in self._captured.values()},
                 replan=self._again,
+                pacing=Pacing(self.wanted.sweep_hours, self.wanted.sweep_rate),
             )
             self._previous = sorted({one[0] for one in observe.registrations(admin, dialect)} - {self.wanted.owner})
             failed = self._bring_up(admin, report, set())

@@ -17,7 +17,7 @@ UNCONFIRMED = 5.0
 
 @dataclass
 class Seen:
-    """One Reflection. phase: Waiting, Snapshot, Sweep, Held, Streaming, Paused or Failed. Counters only grow.
+    """One Reflection. phase: Waiting, Snapshot, Sweep, Held, Deferred, Streaming, Paused or Failed. Counters only grow.
 
     behind_since: when (monotonic) its oldest unapplied event was made, as far as we know; None when nothing waits.
     last_success: when (wall clock) nothing was left to apply; reached_at: the same, monotonic. pending, waiting_rows:

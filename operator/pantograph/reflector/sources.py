@@ -55,9 +55,13 @@ def _source(
             name: (address(manifests, destination), tuple(listed)) for name, (destination, listed) in copies.items()
         },
         retention=_retention(tables),
-        limits=Limits(spec.batch_rows, spec.batch_bytes, spec.max_transaction_rows),
+        limits=Limits(
+            spec.batch_rows, spec.batch_bytes, spec.max_transaction_rows, chunk_rows=spec.sweep.max_rows_per_second
+        ),
         poll_interval=spec.poll_interval.total_seconds(),
         sweeps=spec.sweep.parallel,
+        sweep_hours=spec.sweep.window,
+        sweep_rate=spec.sweep.max_rows_per_second,
         paused=spec.paused,
         adopt=adopt,
     )

@@ -21,6 +21,7 @@ from pantograph.model.changes import Capture, Control, Position
 from pantograph.pipeline import checkpoints, fence, keys, steps, sweep, turn, writer
 from pantograph.pipeline.checkpoints import Checkpoint, State
 from pantograph.pipeline.turn import Group, Limits, Route
+from pantograph.reflector.pacing import Pacing
 from pantograph.reflector.reporting import Board
 
 LONGEST_BACKOFF = 60.0
@@ -74,6 +75,7 @@ class Source:
     targets: dict[str, Address] = dataclasses.field(default_factory=dict)
     cleared: set[tuple[str, str]] = dataclasses.field(default_factory=set)
     nudges: int = 0
+    pacing: Pacing = dataclasses.field(default_factory=Pacing)
     # By capture: the dialect's mark of what retention has taken, as soon as any snapshot might miss it.
     purged: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -396,6 +398,9 @@ class Apart(Worker):
         seen = board.of(name)
         while not self.stopping and group.checkpoint.state.sweep is not None:
             state = group.checkpoint.state.sweep
+            if state.phase != "held" and not self.source.pacing.allows(state.reason):
+                self._wait_for_hours(group, state.reason)
+                return False
             phase = {"copy": "Snapshot" if state.reason == "Snapshot" else "Sweep", "held": "Held"}
             message = (
                 f"{state.extras} rows of {state.owned} are not at the source; allow their deletion with the "
@@ -407,8 +412,11 @@ class Apart(Worker):
             else:
                 board.phase(name, phase.get(state.phase, "Sweep"), state.reason)
             due = self.due([name]).get(name, []) if state.phase == "held" else []
+            if state.phase != "held" and self._wait_for_pace():
+                return False
             outcome = sweep.step(self.route, group, due, self.ready.wanted.allowed_deletes)
             after = group.sweep
+            self._pay(state, after)
             seen.sweep_rows = state.rows if after is None else after.rows
             seen.sweep_estimated = state.estimated
             self.take_in_nonces(group)
@@ -428,6 +436,40 @@ class Apart(Worker):
             board.turned([name], outcome, reached=not outcome.more)
             more = outcome.more
         return True
+
+    def _wait_for_hours(self, group: Group, reason: str) -> None:
+        """Outside the hours in which sweeps may run: go on applying events, and come back."""
+        name, hours = self.ready.wanted.name, self.source.pacing.hours
+        self.source.board.phase(
+            name,
+            "Deferred",
+            "OutsideSweepWindow",
+            f"it is to be copied again ({reason}), which may be done from {hours} UTC, as spec.reflector.sweep.window "
+            "of its source's Database says; changes go on being applied",
+        )
+        if not group.read:
+            # Where it had got to is lost: what comes from now on is applied, and the sweep reads all the rest.
+            with turn.snapshot(self.route, [group.read]) as (until, _):
+                pass
+            group.read = until
+            turn.touch(self.route, group, lambda state: state)
+        more = True
+        while more and not self.stopping:
+            outcome = turn.take(self.route, group, due=self.due([name]))
+            self.take_in_nonces(group)
+            self.source.board.turned([name], outcome, reached=False)
+            more = outcome.more
+        self.pause = HELD_PAUSE
+
+    def _wait_for_pace(self) -> bool:
+        """Until the rows that sweeps have read are paid for; whether it was told to stop."""
+        while not self.stopping and (owed := self.source.pacing.owed()):
+            self.halted.wait(min(0.2, owed))
+        return self.stopping
+
+    def _pay(self, before: checkpoints.Sweep, after: checkpoints.Sweep | None) -> None:
+        if after is not None:
+            self.source.pacing.take(after.rows - before.rows + after.owned - before.owned)
 
 
 def stream_name(ready: Ready) -> str:
