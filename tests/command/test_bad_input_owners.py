@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.command.conftest import reflection, source_table, write
+from tests.command.conftest import reflection, source_table, wait_for, write
 
 EXPECTED = "; expected a table that is not read for its own source"
 
@@ -106,3 +106,19 @@ def test_a_database_that_cannot_be_reached_has_no_say(call, pg_db, tmp_path, clo
     database(documents, "copy")["spec"]["port"] = closed_port
     ended = call("plan", "-f", write(tmp_path, [*documents, source_table("orders"), reflection("orders")]))
     assert ended.returncode == 4
+
+
+def test_a_running_mirror_is_told_of_a_field_that_cannot_be_changed_and_of_a_circle(shop, start):
+    running = start("run", "-f", shop.manifests)
+    for name in ("orders", "customers"):
+        running.said(f"streaming began reflection={name}")
+    elsewhere = reflection("orders", destination={"databaseRef": {"name": "copy"}, "table": "elsewhere"})
+    write(shop.folder, [*shop.documents[:-2], elsewhere, shop.documents[-1]])
+    running.said("(Reflection orders): spec.destination.table: table cannot be changed; make another object instead")
+    back = source_table("back", databaseRef={"name": "copy"}, table="orders")
+    circle = reflection("back", destination={"databaseRef": {"name": "shop"}, "table": "orders"})
+    write(shop.folder, [*shop.documents, back, circle])
+    running.said("(Reflection orders): spec.destination.table: changes would go round for ever, with back")
+    shop.source.execute("delete from orders where id = 1")
+    wait_for(shop.equal)
+    assert running.end() == 0
