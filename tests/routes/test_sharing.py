@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from pantograph.reflector import streams
 from tests.routes.conftest import Pair
 from tests.routes.test_shapes import wait_rows
 from tests.routes.test_verify import verify
-from tests.support import comparison
+from tests.support import comparison, mirrors
 from tests.support.comparison import wait_until
 
 MakePair = Callable[[str, str], Pair]
@@ -160,3 +161,36 @@ def test_several_tables_are_rows_of_one_told_apart_by_a_constant(pair: Pair) -> 
     if pair.source.dialect == "postgresql":
         pair.make("truncate us")
         wait_rows(pair, "people", shape, [(7, "eu", "eve")])
+
+
+def test_rows_of_others_are_not_too_many(make_pair: MakePair) -> None:
+    """A sweep that would delete many rows waits for a person's word; those of another Reflection are none of them."""
+    pair = make_pair("sqlite", "sqlite")
+    pair.make(
+        "create table eu (id int primary key, name varchar(20))",
+        "create table us (id int primary key, name varchar(20))",
+        "insert into eu values (1, 'ann')",
+        "with recursive n(i) as (select 2 union all select i + 1 from n where i < 1600) "
+        "insert into us select i, '' from n",
+    )
+
+    def rows_of(region: str, **more: Any) -> dict[str, Any]:
+        columns = [{"source": "id"}, {"source": "name"}, {"value": region, "destination": "region"}]
+        key = [{"source": "id"}, {"destination": "region"}]
+        return {"table": region, "to": "people", "columns": columns, "key": key, **more}
+
+    def swept() -> bool:
+        ((state,),) = pair.destination.execute(
+            f"select state from {mirrors.ours(pair.destination, 'checkpoints')} where name = 'reflection/default/t0'",
+            role="superuser",
+        )
+        told = json.loads(state)
+        return told.get("resync_token") == "again" and "sweep" not in told
+
+    mirror = pair.start(rows_of("eu"), rows_of("us"))
+    for name in ("t0", "t1"):
+        mirror.wait_phase("Streaming", name=name)
+    pair.stop()
+    pair.start(rows_of("eu", resyncToken="again"), rows_of("us"))
+    wait_until(swept, "the sweep")
+    assert len(comparison.rows(pair.destination, "people", ["id"])) == 1600
