@@ -38,7 +38,7 @@ class Rule:
 
     message: what the user reads. field: the field at fault, in camelCase, or "" for the whole object. cel: "" where CEL
     cannot say it within the cost that the API server grants. holds: None for a rule that compares with the object's
-    earlier self (`oldSelf`), which a file does not have.
+    earlier self (`oldSelf`): that the field has not changed.
     """
 
     message: str
@@ -89,6 +89,18 @@ def broken_rules(model: Model, path: str = "") -> Iterator[tuple[str, Rule]]:
             for number, item in enumerate(value):
                 if isinstance(item, Model):
                     yield from broken_rules(item, f"{below}[{number}]")
+
+
+def changed(before: Model, after: Model, path: str = "") -> Iterator[tuple[str, Rule]]:
+    """Every field that cannot be changed and was, of two states of one object, with its path and rule."""
+    for rule in type(after).RULES:
+        name = next((n for n, info in type(after).model_fields.items() if (info.alias or camel(n)) == rule.field), "")
+        if rule.holds is None and name and getattr(before, name) != getattr(after, name):
+            yield ".".join(part for part in (path, rule.field) if part), rule
+    for name, info in type(after).model_fields.items():
+        earlier, later = getattr(before, name), getattr(after, name)
+        if isinstance(earlier, Model) and isinstance(later, Model):
+            yield from changed(earlier, later, ".".join(part for part in (path, info.alias or camel(name)) if part))
 
 
 NOTHING: Final[dict[str, Any]] = {}

@@ -14,7 +14,7 @@ from typing import Any, TextIO, TypeVar
 import yaml
 
 from pantograph import errors
-from pantograph.api import documents, expressions, reading, secrets
+from pantograph.api import base, documents, expressions, reading, secrets
 from pantograph.api.base import API_VERSION, GROUP, Resource
 from pantograph.api.databases import Database
 from pantograph.api.reading import Findings, Origin
@@ -99,6 +99,16 @@ class Manifests:
         self._allowances(findings)
         self._expressions(findings)
         self._types(findings)
+        return findings.errors
+
+    def changed_since(self, before: Manifests) -> list[errors.SpecError]:
+        """Fields that cannot be changed, and were, since the files said what `before` says."""
+        findings = Findings()
+        for kind in ("databases", "source_tables", "reflections"):
+            earlier: Mapping[Key, Resource] = getattr(before, kind)
+            for key, resource in getattr(self, kind).items():
+                for path, rule in base.changed(earlier[key], resource) if key in earlier else ():
+                    findings.add(self.origin(resource), rule.message, path)
         return findings.errors
 
     def _found(self, among: Mapping[Key, R], by: Resource, key: Key, kind: type[R], path: str) -> R:

@@ -7,10 +7,14 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pantograph import errors
 from pantograph.api import acting, manifests
 from pantograph.api.manifests import Manifests
+
+if TYPE_CHECKING:
+    from pantograph.reflector.process import Wanted
 from pantograph.api.reflections import Reflection
 from pantograph.cli import terminal
 
@@ -22,6 +26,17 @@ def load(paths: Sequence[str], namespace: str = "default") -> Manifests:
     if wrong:
         raise errors.SpecErrors(wrong)
     return found
+
+
+def refuse_conflicts(found: Manifests, wanted: Sequence[Wanted]) -> None:
+    """Raise `SpecErrors` for Reflections that would undo each other's work, as the databases themselves tell."""
+    from pantograph.reflector import claims  # not for those who only read manifests
+
+    reflections = {f"{one.namespace}/{one.name}": one for one in found.reflections.values()}
+    if wrong := claims.conflicts(wanted):
+        raise errors.SpecErrors(
+            [found.origin(reflections[one.name]).error(one.message, one.path, reason="Conflict") for one in wrong]
+        )
 
 
 def load_with_sources(paths: Sequence[str], namespace: str = "default") -> Manifests:

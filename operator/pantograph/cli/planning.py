@@ -65,7 +65,9 @@ def run(paths: Sequence[str], *, installation: str, namespace: str, adopt: bool)
     """Print the plan; whether there is anything to do."""
     manifests = files.load_with_sources(paths, namespace)
     plan = Plan()
-    for wanted in sources.wanted(manifests, installation=installation, adopt=adopt):
+    all_wanted = sources.wanted(manifests, installation=installation, adopt=adopt)
+    files.refuse_conflicts(manifests, all_wanted)
+    for wanted in all_wanted:
         try:
             _source(plan, wanted)
         except errors.PantographError as error:

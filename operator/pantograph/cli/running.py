@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from pantograph import errors
+from pantograph.api.manifests import Manifests
 from pantograph.cli import files, terminal
 from pantograph.cli.outcomes import Status
 from pantograph.cli.progress import Progress
@@ -221,6 +222,7 @@ def run(asked: Asked) -> Status:
     """Run until told to stop, or until all is there."""
     manifests = files.load_with_sources(asked.paths, asked.namespace)
     wanted = sources.wanted(manifests, installation=asked.installation, adopt=asked.adopt)
+    files.refuse_conflicts(manifests, wanted)
     live = terminal.is_live(sys.stderr)
     drawn = terminal.console(sys.stderr) if live else None
     log = terminal.Log(drawn=drawn)
@@ -239,7 +241,7 @@ def run(asked: Asked) -> Status:
         progress = stack.enter_context(Progress(board, log, drawn))
         log.event("started", sources=len(wanted), reflections=len(names), installation=asked.installation)
         running.start()
-        ended = _watch(asked, running, stopping, progress, log)
+        ended = _watch(asked, manifests, running, stopping, progress, log)
         whole = running.end()
         progress.update()
     log.event("stopped", complete=None if whole else "no; what was cut off is repeated at the next start")
@@ -257,8 +259,10 @@ def _names(wanted: Sequence[Wanted]) -> list[str]:
 class Rereading:
     """Looks now and then whether the files of manifests have changed. Standard input is read once."""
 
-    def __init__(self, asked: Asked, log: terminal.Log, clock: Callable[[], float] = time.monotonic) -> None:
-        self._asked, self._log, self._clock = asked, log, clock
+    def __init__(
+        self, asked: Asked, manifests: Manifests, log: terminal.Log, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._asked, self._manifests, self._log, self._clock = asked, manifests, log, clock
         self._marks = None if "-" in asked.paths else files.marks(asked.paths)
         self._read = self._marks
         self._look_at = clock() + REREAD_EVERY
@@ -275,7 +279,12 @@ class Rereading:
         self._read = self._marks
         try:
             manifests = files.load_with_sources(self._asked.paths, self._asked.namespace)
-            return sources.wanted(manifests, installation=self._asked.installation, adopt=self._asked.adopt)
+            if changed := manifests.changed_since(self._manifests):
+                raise errors.SpecErrors(changed)
+            wanted = sources.wanted(manifests, installation=self._asked.installation, adopt=self._asked.adopt)
+            files.refuse_conflicts(manifests, wanted)
+            self._manifests = manifests
+            return wanted
         except errors.PantographError as error:
             for line in str(error).splitlines():
                 self._log.event("manifests were wrong; going on as before", message=line)
@@ -283,11 +292,11 @@ class Rereading:
 
 
 def _watch(
-    asked: Asked, running: Running, stopping: Stopping, progress: Progress, log: terminal.Log
+    asked: Asked, manifests: Manifests, running: Running, stopping: Stopping, progress: Progress, log: terminal.Log
 ) -> dict[str, Status] | errors.PantographError | None:
     """Until it is over: how each Reflection ended, or an error that ends all, or None when told to stop."""
     once = Once(asked.wait) if asked.once else None
-    manifests = Rereading(asked, log)
+    rereading = Rereading(asked, manifests, log)
     while not stopping.asked:
         time.sleep(LOOK_EVERY)
         progress.update()
@@ -299,7 +308,7 @@ def _watch(
                 return ended
             for process in running.processes:
                 process.look_now()
-        elif (wanted := manifests.look()) is not None and running.change(wanted):
+        elif (wanted := rereading.look()) is not None and running.change(wanted):
             log.event("manifests were read again", sources=len(wanted), reflections=len(_names(wanted)))
     return None
 

@@ -452,6 +452,10 @@ class Dialect(abc.ABC):
     def shape(self, session: Session, schema: str, table: str) -> TableShape | None:
         """The table as it is now (schema "" means the default one), or None when there is none."""
 
+    def place(self, session: Session, schema: str, table: str) -> tuple[str, ...]:
+        """Where a table is, or would be: the same for every name that leads to it, and for no other table."""
+        return (self.server(session).place, schema or self.default_schema, table)
+
     @abc.abstractmethod
     def tables(self, session: Session, schema: str) -> list[str]:
         """Names of the user's ordinary tables in a schema, sorted; none of ours."""

@@ -94,6 +94,12 @@ class MySQL(base.Dialect):
     def shape(self, session: base.Session, schema: str, table: str) -> TableShape | None:
         return inspection.shape(session, schema, self.address.database, table, mariadb=self.is_mariadb)
 
+    def place(self, session: base.Session, schema: str, table: str) -> tuple[str, ...]:
+        # A schema is another database of the same server.
+        names = (schema or self.address.database, table)
+        (folding,) = session.row("select @@lower_case_table_names")
+        return (inspection.server(session, "").place, *(n.lower() if int(folding) else n for n in names))
+
     def tables(self, session: base.Session, schema: str) -> list[str]:
         return inspection.tables(session, schema or self.address.database)
 

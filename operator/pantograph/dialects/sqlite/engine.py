@@ -129,6 +129,9 @@ class SQLite(base.Dialect):
     def shape(self, session: Session, schema: str, table: str) -> TableShape | None:
         return tables.shape(session, table) if schema in ("", "main") else None
 
+    def place(self, session: Session, schema: str, table: str) -> tuple[str, ...]:
+        return (self.server(session).place, "", table.casefold())
+
     def tables(self, session: Session, schema: str) -> list[str]:
         return tables.names(session, self._prefix) if schema in ("", "main") else []
 
