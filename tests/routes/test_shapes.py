@@ -179,3 +179,31 @@ def test_a_key_that_no_index_finds_is_refused_with_the_index_that_would_do(pair:
     pair.stop()
     pair.start()
     wait_rows(pair, "latest", "customer note", [(5, "second")])
+
+
+def test_a_reflection_by_another_key_comes_later_and_the_first_goes_on(make_pair: MakePair) -> None:
+    for engine in ("postgresql", "mariadb", "sqlite"):
+        pair = make_pair(engine, "sqlite")
+        pair.make(
+            "create table customers (id int primary key, code varchar(10) not null unique, name varchar(20))",
+            "insert into customers values (1, 'a', 'ann'), (2, 'b', 'bob')",
+        )
+        pair.start("customers").wait_phase("Streaming")
+        pair.make("insert into customers values (3, 'c', 'cid')")
+        wait_rows(pair, "customers", "id name", [(1, "ann"), (2, "bob"), (3, "cid")])
+        pair.stop()
+        pair.make("update customers set name = 'rob' where id = 2")
+        by_code = {"table": None, "of": "t0", "to": "people", "name": "by-code"}
+        columns = [{"source": "code"}, {"source": "name"}]
+        mirror = pair.start("customers", {**by_code, "columns": columns, "key": [{"source": "code"}]})
+        mirror.wait_phase("Streaming", name="by-code")
+        wait_rows(pair, "people", "code name", [("a", "ann"), ("b", "rob"), ("c", "cid")])
+        pair.make("update customers set code = 'z' where id = 1", "delete from customers where id = 3")
+        wait_rows(pair, "people", "code name", [("z", "ann"), ("b", "rob")])
+        wait_rows(pair, "customers", "id code name", [(1, "z", "ann"), (2, "b", "rob")])
+        # The other one goes: what only it needed is noted no longer.
+        pair.stop()
+        pair.start("customers").wait_phase("Streaming")
+        pair.make("update customers set code = 'y' where id = 1")
+        wait_rows(pair, "customers", "id code name", [(1, "y", "ann"), (2, "b", "rob")])
+        pair.stop()
