@@ -320,7 +320,11 @@ def _copy(
         try_rows(mirror)
     checkpoint = known.get(checkpoint_name(copy.name))
     empty = seen.shape is None or not observe.rows_there(session, target, mirror, seen.shape)
-    ours = checkpoint is not None and checkpoint.state.table == planned.shape.identity
+    ours = checkpoint is not None and (
+        checkpoint.state.table == planned.shape.identity
+        # An index that somebody added there is no reason to ask whose rows these are; that all are compared, it is.
+        or (target.features.altered_is_another and tuple(checkpoint.state.destination) == mirror.destination)
+    )
     if not (empty or ours or copy.existing or copy.missing_row != "Insert"):
         raise errors.PantographError(
             f"{planned.shape.label} in {target.address.label} is not empty, and its rows are not ours; say "

@@ -260,6 +260,31 @@ def generate(
     raise typer.Exit(generating.run(asked))
 
 
+@app.command(short_help="May the application move to the copy now?")
+def cutover(
+    files: Files,
+    quiet: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="How long nothing may have changed at the sources.")
+    ] = 5.0,
+    wait: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="How long the copy may take to catch up.")
+    ] = 60.0,
+    leave_numbers: Annotated[
+        bool, typer.Option("--leave-numbers", help="Do not look at sequences, identities and AUTO_INCREMENT.")
+    ] = False,
+    installation: Installation = "local",
+    namespace: Namespace = "default",
+) -> None:
+    """Is the source quiet? Then wait until all is applied, compare every row, and have the copy number its rows on.
+
+    Stop the application first. Says that it is done, or why it is not; call it as often as you like. Exit status: 0
+    when the application may write to the copy, 3 when not yet.
+    """
+    from pantograph.cli import cutover as cutting
+
+    raise typer.Exit(cutting.run(cutting.Asked(files, quiet, wait, leave_numbers, installation, namespace)))
+
+
 @app.command(short_help="Take away all that is Pantograph's; mirrored rows stay.")
 def remove(
     files: Files,

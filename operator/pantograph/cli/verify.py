@@ -74,9 +74,7 @@ def verify(asked: Asked) -> Status:
     """Compare all Reflections that are asked for, one after the other, and print what was found."""
     manifests = files.load_with_sources(asked.paths, asked.namespace)
     wanted = _asked_for(sources.wanted(manifests, installation=asked.installation), asked)
-    progress = _Progress()
-    answers = [answer for one in wanted for answer in _source(one, asked, progress)]
-    progress.done()
+    answers = compare(wanted, asked)
     print(_as_json(answers) if asked.output == "json" else _as_table(answers))
     for answer in answers:
         if answer.error is not None:
@@ -84,6 +82,14 @@ def verify(asked: Asked) -> Status:
     worst = {answer.status for answer in answers}
     order = (Status.UNREACHABLE, Status.WRONG, Status.FAILED, Status.NOT_SO)
     return next((status for status in order if status in worst), Status.DONE)
+
+
+def compare(wanted: Sequence[Wanted], asked: Asked) -> list[Answer]:
+    """Compare all Reflections of these sources; how far it is goes to standard error."""
+    progress = _Progress()
+    answers = [answer for one in wanted for answer in _source(one, asked, progress)]
+    progress.done()
+    return answers
 
 
 def _asked_for(wanted: Sequence[Wanted], asked: Asked) -> list[Wanted]:

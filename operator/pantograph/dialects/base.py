@@ -88,6 +88,8 @@ class Features:
     single_writer: bool = False
     # Can a running transaction miss a trigger that was installed after it began?
     late_triggers: bool = False
+    # Does ALTER TABLE make a table look like another one (its identity changes, for the engine keeps none)?
+    altered_is_another: bool = False
     # The least time a DDL statement can be made to wait for a lock, in seconds.
     ddl_lock_wait: float = 0.1
     # Schemas within a database?
@@ -209,6 +211,21 @@ class Staged:
     # How many of them are present and absent, where somebody counted.
     present: int | None = None
     absent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Numbering:
+    """How a database numbers a column by itself. by: what does, for a person, and, where it has a name, for SQL.
+
+    next: the number that the next row would get. step: 1, or what the sequence adds. settable: False where the database
+    looks for the highest number by itself.
+    """
+
+    column: str
+    by: str
+    next: int
+    step: int = 1
+    settable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -742,6 +759,18 @@ class Dialect(abc.ABC):
     @abc.abstractmethod
     def add_column(self, schema: str, name: str, column: Column) -> Statement:
         """ALTER TABLE … ADD COLUMN, nullable."""
+
+    def numberings(self, session: Session, schema: str, table: str) -> list[Numbering]:
+        """The columns of a table that the database numbers by itself, and how far it is. Raises `Refused`."""
+        raise NotImplementedError(self.name)
+
+    def number_from(self, schema: str, table: str, numbering: Numbering, next_: int) -> list[Statement]:
+        """What makes `next_` the next number."""
+        raise NotImplementedError(self.name)
+
+    def numbered(self, schema: str, table: str, column: Column, next_: int) -> str:
+        """SQL by which a person could have a column numbered, from `next_` on; "" where only another table could."""
+        raise NotImplementedError(self.name)
 
     @abc.abstractmethod
     def stage(self, session: Session, mirror: Mirror, batches: Batches) -> Staged:

@@ -40,6 +40,7 @@ class MySQL(base.Dialect):
         single_writer=False,
         # CREATE TRIGGER waits for every transaction that has used the table.
         late_triggers=False,
+        altered_is_another=True,
         ddl_lock_wait=1.0,
         schemas=False,
     )
@@ -280,6 +281,19 @@ class MySQL(base.Dialect):
         return base.Statement(
             f"alter table {self.table(schema, name)} add column {self.quote(column.name)} {column.native} null",
             f"{schema}.{name}" if schema else name,
+        )
+
+    def numberings(self, session: base.Session, schema: str, table: str) -> list[base.Numbering]:
+        return inspection.numberings(session, schema or self.address.database, table)
+
+    def number_from(self, schema: str, table: str, numbering: base.Numbering, next_: int) -> list[base.Statement]:
+        label = f"{schema}.{table}" if schema else table
+        return [base.Statement(f"alter table {self.table(schema, table)} auto_increment = {int(next_)}", label)]
+
+    def numbered(self, schema: str, table: str, column: Column, next_: int) -> str:
+        return (
+            f"alter table {self.table(schema, table)} modify {self.quote(column.name)} {column.native} not null "
+            f"auto_increment, auto_increment = {int(next_)}"
         )
 
     def stage(self, session: base.Session, mirror: Mirror, batches: base.Batches) -> base.Staged:

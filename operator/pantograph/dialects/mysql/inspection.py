@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pantograph import errors
-from pantograph.dialects.base import Role, Server, Session
+from pantograph.dialects.base import Numbering, Role, Server, Session
 from pantograph.dialects.mysql import types
 from pantograph.model.tables import Column, Reference, TableShape
 
@@ -214,6 +214,17 @@ def tables(session: Session, schema: str) -> list[str]:
         schema=schema,
     )
     return sorted(row[0] for row in rows)
+
+
+def numberings(session: Session, schema: str, table: str) -> list[Numbering]:
+    """The AUTO_INCREMENT column, if there is one."""
+    row = session.row(
+        "select c.column_name, t.auto_increment from information_schema.columns c join information_schema.tables t "
+        "on t.table_schema = c.table_schema and t.table_name = c.table_name "
+        "where c.table_schema = :schema and c.table_name = :table and c.extra like '%auto_increment%'",
+        schema=schema, table=table,
+    )  # fmt: skip
+    return [Numbering(row[0], "AUTO_INCREMENT", int(row[1] or 1))] if row else []
 
 
 _FEW_TABLES = 10

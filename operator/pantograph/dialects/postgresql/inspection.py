@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from pantograph.dialects.base import Server, Session, indexed
+from pantograph.dialects.base import Numbering, Server, Session, indexed
 from pantograph.dialects.postgresql import types
 from pantograph.model.tables import Column, Reference, TableShape
 
@@ -173,6 +173,35 @@ def schemas(session: Session, ours: str) -> list[str]:
         ours=ours,
     )
     return sorted(name for (name,) in found)
+
+
+_NUMBERINGS = """
+select a.attname, sn.nspname, s.relname, q.seqincrement
+from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+  join (
+    select d.refobjid, d.refobjsubid, d.objid from pg_depend d
+    where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.deptype in ('a', 'i')
+    union
+    select f.adrelid, f.adnum, d.refobjid from pg_attrdef f
+      join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = f.oid and d.refclassid = 'pg_class'::regclass
+  ) o (relation, attribute, sequence) on o.relation = c.oid and o.attribute = a.attnum
+  join pg_class s on s.oid = o.sequence and s.relkind = 'S'
+  join pg_namespace sn on sn.oid = s.relnamespace
+  join pg_sequence q on q.seqrelid = s.oid
+where n.nspname = :schema and c.relname = :table
+order by a.attnum, s.relname"""
+
+
+def numberings(session: Session, schema: str, table: str, quoted: Callable[[str, str], str]) -> list[Numbering]:
+    """Columns with an identity, a serial's sequence, or a default from any other."""
+    found = []
+    for column, sequence_schema, sequence, step in session.rows(_NUMBERINGS, schema=schema, table=table):
+        name = quoted(sequence_schema, sequence)
+        last, called = session.row(f"select last_value, is_called from {name}")
+        found.append(Numbering(column, name, int(last) + (int(step) if called else 0), int(step)))
+    return found
 
 
 def fingerprints(session: Session, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:

@@ -397,6 +397,20 @@ class SQLite(base.Dialect):
     def add_column(self, schema: str, name: str, column: Column) -> Statement:
         return Statement(f"alter table {self.table(schema, name)} add column {self.quote(column.name)} {column.native}")
 
+    def numberings(self, session: Session, schema: str, table: str) -> list[base.Numbering]:
+        return tables.numberings(session, table, self.quote)
+
+    def number_from(self, schema: str, table: str, numbering: base.Numbering, next_: int) -> list[Statement]:
+        name = "'" + table.replace("'", "''") + "'"
+        there = f"exists (select 1 from sqlite_sequence where name = {name})"
+        return [
+            Statement(f"insert into sqlite_sequence (name, seq) select {name}, 0 where not {there}"),
+            Statement(f"update sqlite_sequence set seq = {int(next_) - 1} where name = {name}"),
+        ]
+
+    def numbered(self, schema: str, table: str, column: Column, next_: int) -> str:
+        return ""
+
     def _stage_table(self, mirror: Mirror) -> str:
         # Temporary tables outlive an edit of the manifest, so the columns are part of the name.
         columns = hashlib.sha256("\0".join(column.destination for column in mirror.columns).encode()).hexdigest()[:8]

@@ -6,10 +6,10 @@ The catalog does not tell a column's collation, nor who made a table; the statem
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from pantograph.dialects.base import Session
+from pantograph.dialects.base import Numbering, Session
 from pantograph.dialects.sqlite import values
 from pantograph.model.tables import Column, Reference, TableShape
 
@@ -171,6 +171,19 @@ def _referenced_by(session: Session, table: str) -> tuple[Reference, ...]:
         for reference in references(session, child)
         if reference.parent[1].lower() == table.lower()
     )
+
+
+def numberings(session: Session, table: str, quote: Callable[[str], str]) -> list[Numbering]:
+    """The column that is the rowid: numbered by the highest there is, or by AUTOINCREMENT."""
+    found = shape(session, table)
+    if found is None or not found.rowid_alias:
+        return []
+    (sql,) = session.row("select sql from sqlite_master where type = 'table' and name = :name", name=found.name)
+    (top,) = session.row(f"select coalesce(max({quote(found.rowid_alias)}), 0) from {quote(found.name)}")
+    if not re.search(r"\bautoincrement\b", _bare(sql or ""), re.IGNORECASE):
+        return [Numbering(found.rowid_alias, "the highest rowid", int(top) + 1, settable=False)]
+    row = session.row("select seq from sqlite_sequence where name = :name", name=found.name)
+    return [Numbering(found.rowid_alias, "AUTOINCREMENT", max(int(row[0] if row else 0), int(top)) + 1)]
 
 
 def names(session: Session, prefix: str) -> list[str]:
