@@ -568,6 +568,7 @@ class Stream(Worker):
                 self._part(group, ready, "")
             group.read = Position("")
         look_at_keys, nudges = 0.0, self.source.nudges
+        self._let_go(group)
         for ready in self.members.values():
             self.source.board.phase(ready.wanted.name, "Streaming")
         while not self.stopping:
