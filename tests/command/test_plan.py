@@ -2,6 +2,10 @@
 
 import pathlib
 
+import pytest
+
+from tests.command.conftest import reflection, source_table, write
+
 
 def test_a_plan_changes_nothing_and_says_that_there_is_something_to_do(call, shop):
     before = shop.dumps()
@@ -61,3 +65,164 @@ def test_a_plan_is_refused_by_the_capture_of_another(call, shop):
     planned = call("plan", "-f", shop.manifests)
     assert planned.returncode == 1
     assert "pantograph: Database shop: capture belongs to 'blue/default/shop'" in planned.stderr
+
+
+def test_a_plan_says_what_capture_costs_and_locks_before_it_is_there(call, shop):
+    planned = call("plan", "-f", shop.manifests)
+    assert "what capture costs the application: a single write takes up to twice as long" in planned.stdout
+    assert "locks orders for a moment (the file: other writers wait, readers do not);" in planned.stdout
+    assert call("run", "-f", shop.manifests, "--once").returncode == 0
+    assert "costs" not in call("plan", "-f", shop.manifests).stdout
+
+
+def test_a_plan_says_what_the_destination_has_too_much(call, shop):
+    shop.destination.execute("create table orders (id integer primary key, customer text, quantity integer)")
+    for number in range(12):
+        shop.destination.execute(f"insert into orders values ({number}, 'x', 0)")
+    for one in shop.documents:
+        if one["kind"] == "Reflection":
+            one["spec"]["destination"]["existing"] = "Replace"
+    write(shop.folder, shop.documents)
+    planned = call("plan", "-f", shop.manifests)
+    assert "the destination holds about 12 rows; about 7 of them are to be deleted" in planned.stdout
+
+
+def test_what_no_manifest_names_is_said_and_can_be_taken_away(call, shop):
+    assert call("run", "-f", shop.manifests, "--once").returncode == 0
+    before = shop.rows("customers")[1]
+    left = [one for one in shop.documents if one["metadata"]["name"] != "customers"]
+    write(shop.folder, left)
+    planned = call("plan", "-f", shop.manifests)
+    assert planned.returncode == 0, planned.stdout
+    assert (
+        "customers is captured, and no SourceTable names it: `pantograph remove --orphans` ends that" in planned.stdout
+    )
+    assert (
+        "events wait for customers of local/default/shop, which no manifest names: `pantograph remove" in planned.stdout
+    )
+    removed = call("remove", "--orphans", "-f", shop.manifests, "--yes")
+    assert removed.returncode == 0, removed.stderr
+    for words in (
+        "remove capture of customers",
+        "keep no events for Reflection customers",
+        "forget how far Reflection customers was",
+    ):
+        assert words in removed.stdout
+    again = call("plan", "-f", shop.manifests)
+    assert "customers" not in again.stdout
+    assert shop.source.execute(
+        "select count(*) from sqlite_master where tbl_name = 'customers' and type = 'trigger'"
+    ) == [(0,)]
+    assert shop.rows("customers")[1] == before
+    assert call("remove", "--orphans", "-f", shop.manifests).stdout == "Nothing is there that no manifest names.\n"
+    # What is named goes on where it was.
+    shop.source.execute("delete from orders where id = 1")
+    ended = call("run", "-f", shop.manifests, "--once")
+    assert "sweep began" not in ended.stderr
+    assert len(shop.rows("orders")[1]) == 4
+
+
+@pytest.mark.parametrize(
+    ("engine", "revoke", "grants"),
+    [
+        (
+            "pg_db",
+            ["revoke trigger on orders from {role}"],
+            ['grant trigger on table "public"."orders" to "{name}"'],
+        ),
+        (
+            "pg_db",
+            ["revoke create on database {database} from {role}", "revoke select on orders from {role}"],
+            [
+                'grant create on database "{database}" to "{name}"',
+                'grant select on table "public"."orders" to "{name}"',
+            ],
+        ),
+        (
+            "my_db",
+            ["revoke trigger on `{pattern}`.* from {role}"],
+            ["grant trigger on `{database}`.`orders` to '{name}'@'%'"],
+        ),
+        (
+            "my_db",
+            [r"revoke all on `pantograph\_{pattern}`.* from {role}"],
+            [r"grant all on `pantograph\_{pattern}`.* to '{name}'@'%'"],
+        ),
+    ],
+    ids=["trigger", "create-and-select", "mariadb-trigger", "mariadb-home"],
+)
+def test_missing_grants_are_named_and_giving_them_is_enough(call, request, tmp_path, sqlite_db, engine, revoke, grants):
+    here, there = request.getfixturevalue(engine)(), sqlite_db("copy")
+    here.execute("create table orders (id integer primary key)")
+    name = here.url("source")["username"]
+    words = {
+        "name": name,
+        "role": f'"{name}"' if engine == "pg_db" else f"'{name}'@'%'",
+        "database": here.name,
+        "pattern": here.name.replace("_", r"\_"),
+    }
+    path = write(
+        tmp_path,
+        [
+            *here.manifests(name="shop"),
+            *there.manifests("destination", name="copy"),
+            source_table("orders"),
+            reflection("orders"),
+        ],
+    )
+    assert "grants that are missing" not in call("plan", "-f", path).stdout
+    for statement in revoke:
+        here.execute(statement.format(**words), role="superuser")
+    planned = call("plan", "-f", path)
+    assert planned.returncode == 1, planned.stdout
+    assert "missing; the plan has the statements" in planned.stderr
+    said = [
+        line.removeprefix("--   ").rstrip(";") for line in planned.stdout.splitlines() if line.startswith("--   grant")
+    ]
+    assert said == [one.format(**words) for one in grants]
+    for statement in said:
+        here.execute(statement, role="superuser")
+    assert call("plan", "-f", path).returncode == 3
+    assert call("run", "-f", path, "--once").returncode == 0
+
+
+@pytest.mark.parametrize("engine", ["pg_db", "my_db"], ids=["postgresql", "mariadb"])
+def test_missing_grants_at_a_destination_are_named_and_giving_them_is_enough(
+    call, request, tmp_path, sqlite_db, engine
+):
+    here, there = sqlite_db("shop"), request.getfixturevalue(engine)()
+    here.execute("create table orders (id integer primary key)")
+    here.execute("create table items (id integer primary key)")
+    there.execute("create table orders (id bigint primary key)")
+    name, database = there.url("destination")["username"], there.name
+    pattern = database.replace("_", r"\_")
+    revoke = {
+        "pg_db": [
+            f'revoke temporary on database {database} from "{name}", public',
+            f'revoke create on schema public from "{name}", public',
+            f'revoke delete, update on orders from "{name}"',
+        ],
+        "my_db": [f"revoke create, alter, delete, create temporary tables on `{pattern}`.* from '{name}'@'%'"],
+    }
+    path = write(
+        tmp_path,
+        [
+            *here.manifests(name="shop"),
+            *there.manifests("destination", name="copy"),
+            *(source_table(table) for table in ("orders", "items")),
+            *(reflection(table) for table in ("orders", "items")),
+        ],
+    )
+    assert "grants that are missing" not in call("plan", "-f", path).stdout
+    for statement in revoke[engine]:
+        there.execute(statement, role="superuser")
+    planned = call("plan", "-f", path)
+    said = [
+        line.removeprefix("--   ").rstrip(";") for line in planned.stdout.splitlines() if line.startswith("--   grant")
+    ]
+    assert planned.returncode == 1, planned.stdout
+    assert len(said) == 3, planned.stdout
+    for statement in said:
+        there.execute(statement, role="superuser")
+    assert "grants that are missing" not in call("plan", "-f", path).stdout
+    assert call("run", "-f", path, "--once").returncode == 0

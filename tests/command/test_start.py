@@ -56,3 +56,16 @@ def test_a_reader_that_goes_away_is_no_failure(tmp_path):
         shell=True, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert ended.stderr == ""
+
+
+def test_a_shell_completes_names_of_reflections(shop):
+    asked = subprocess.run(
+        [sys.executable, "-m", "pantograph"],
+        env=environment() | {
+            "_PANTOGRAPH_COMPLETE": "complete_bash",
+            "COMP_WORDS": f"pantograph pause -f {shop.manifests} cu",
+            "COMP_CWORD": "4",
+        },
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert asked.stdout.split() == ["customers"]

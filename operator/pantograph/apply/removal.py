@@ -60,6 +60,56 @@ def forget(session: Session, dialect: Dialect, owners: Collection[str]) -> None:
                     session.run(f"delete from {dialect.ours(table)} where owner = :owner", owner=owner)
 
 
+def orphans_at_source(
+    session: Session, dialect: Dialect, owner: str, tables: Collection[str], reflections: Collection[str]
+) -> tuple[list[Action], list[str]]:
+    """What takes away captures of tables (by id) that are not among these, and the Reflections that are registered and
+    not among these. Nothing where the captures are another owner's."""
+    if not observe.has_home(session, dialect, "registrations"):
+        return [], []
+    actions = [
+        one
+        for one in captures(session, dialect, owner)
+        if isinstance(one, RemoveCapture) and one.capture.id not in tables
+    ]
+    registered = {name for who, name, *_ in observe.registrations(session, dialect) if who == owner}
+    return list[Action](actions), sorted(registered - set(reflections))
+
+
+def unregister(session: Session, dialect: Dialect, owner: str, names: Collection[str]) -> None:
+    """Have no event wait for these Reflections any more."""
+    with session.step(steps.PREPARE):
+        for name in names:
+            session.run(
+                f"delete from {dialect.ours('registrations')} where owner = :owner and name = :name",
+                owner=owner, name=name,
+            )  # fmt: skip
+
+
+def orphans_at_destination(
+    session: Session, dialect: Dialect, owners: Collection[str], reflections: Collection[str]
+) -> list[tuple[str, str]]:
+    """Owner and name of Reflections that have a checkpoint here and are not among these."""
+    if not observe.has_home(session, dialect, "checkpoints"):
+        return []
+    with session.step(steps.INSPECT):
+        found = session.rows(
+            f"select owner, name from {dialect.ours('checkpoints')} where name like 'reflection/%' order by owner, name"
+        )
+    named = ((owner, name.removeprefix("reflection/")) for owner, name in found if owner in owners)
+    return [(owner, name) for owner, name in named if name not in reflections]
+
+
+def forget_one(session: Session, dialect: Dialect, owner: str, name: str) -> None:
+    """Delete a Reflection's checkpoint and its noted keys."""
+    with session.step(steps.PREPARE):
+        for table, called in (("keys", name), ("checkpoints", f"reflection/{name}")):
+            if observe.has_home(session, dialect, table):
+                session.run(
+                    f"delete from {dialect.ours(table)} where owner = :owner and name = :name", owner=owner, name=called
+                )
+
+
 def home(session: Session, dialect: Dialect, owners: Collection[str]) -> list[Action]:
     """What drops our tables, as far as nobody else needs them; nothing where somebody does, or none are there."""
     there = [name for name in (*_ORDER, "keys", "checkpoints") if observe.has_home(session, dialect, name)]

@@ -15,7 +15,7 @@ app = typer.Typer(
     name="pantograph",
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Live copies of SQL tables, within one engine or from one to another.\n\n"
@@ -190,7 +190,18 @@ def status(
     raise typer.Exit(standing.run(files, installation=installation, namespace=namespace, output=output, watch=watch))
 
 
-Names = Annotated[list[str], typer.Argument(metavar="NAME", help="Reflections, as their manifests name them.")]
+def _known(context: typer.Context, incomplete: str) -> list[str]:
+    """Names of Reflections, for a shell that completes: those of the files that the call has so far."""
+    from pantograph.api import manifests
+
+    found, _ = manifests.read(context.params.get("files") or [], None)
+    return sorted({name for _, name in found.reflections if name.startswith(incomplete)})
+
+
+Names = Annotated[
+    list[str],
+    typer.Argument(metavar="NAME", help="Reflections, as their manifests name them.", autocompletion=_known),
+]
 
 
 @app.command(short_help="Have a Reflection stand still; its changes wait.")
@@ -289,6 +300,9 @@ def cutover(
 def remove(
     files: Files,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    orphans: Annotated[
+        bool, typer.Option("--orphans", help="Only what belongs to objects that no manifest names any more.")
+    ] = False,
     installation: Installation = "local",
     namespace: Namespace = "default",
 ) -> None:
@@ -299,7 +313,7 @@ def remove(
     """
     from pantograph.cli import removal
 
-    raise typer.Exit(removal.run(files, installation=installation, namespace=namespace, yes=yes))
+    raise typer.Exit(removal.run(files, installation=installation, namespace=namespace, yes=yes, orphans=orphans))
 
 
 @app.command(short_help="Print the Kubernetes CRDs.")

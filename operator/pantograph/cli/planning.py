@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pantograph import dialects, errors
@@ -16,9 +16,10 @@ from pantograph.cli import files, outcomes, terminal
 from pantograph.cli.outcomes import Status
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import Address, Dialect, Role
+from pantograph.model import names
 from pantograph.model.mirrors import Mirror
 from pantograph.pipeline import steps
-from pantograph.reconcile.actions import Action
+from pantograph.reconcile.actions import Action, InstallCapture
 from pantograph.reflector import sources
 from pantograph.reflector.process import Wanted
 from pantograph.reflector.streams import why_sweep
@@ -53,7 +54,8 @@ class Plan:
         locks = dict.fromkeys(statement.locks for statement in action.statements if statement.locks)
         for table in locks:
             wait = terminal.span(dialect.features.ddl_lock_wait)
-            self.say(f"  locks {table} for a moment: waits {wait} at most, and not at all while somebody is in the way")
+            self.say(f"  locks {table} for a moment ({dialect.features.capture_lock});")
+            self.say(f"  waits {wait} at most, and not at all while somebody is in the way")
         self.lines += [f"{statement.sql.strip().rstrip(';')};" for statement in action.statements]
 
     def failed(self, subject: str, error: errors.PantographError) -> None:
@@ -93,6 +95,9 @@ def _source(plan: Plan, wanted: Wanted) -> None:
     session = Session(dialect, Role.SIDE)
     report = Report()
     try:
+        with session.step(steps.INSPECT):
+            missing = dialect.missing_at_source(session, [(table.schema, table.table) for table in wanted.tables])
+        _grants(plan, terminal.short(wanted.name), wanted.address, missing)
         captured, control = prepare.source(
             session, dialect, wanted.owner, wanted.tables, report, lease=wanted.lease, act=False
         )
@@ -107,9 +112,12 @@ def _source(plan: Plan, wanted: Wanted) -> None:
             plan.say(f"takes over the capture of {control.owner}, which stops")
         for _, action in report.actions:
             plan.action(dialect, action)
+        if any(isinstance(action, InstallCapture) and not action.mends for _, action in report.actions):
+            plan.say()
+            plan.say(f"what capture costs the application: {dialect.features.capture_cost}")
         _blind_spots(plan, report.notes)
         if control is not None:
-            _orphans(plan, session, dialect, wanted)
+            _orphans(plan, session, dialect, wanted, captured)
         plan.say()
         for name, (address, copies) in wanted.copies.items():
             try:
@@ -124,6 +132,18 @@ def _source(plan: Plan, wanted: Wanted) -> None:
                 plan.failed(subject if " " in subject else f"Reflection {terminal.short(subject)}", failure)
 
 
+def _grants(plan: Plan, name: str, address: Address, missing: Sequence[str]) -> None:
+    """What an administrator would have to say first."""
+    if not missing:
+        return
+    plan.say(f"== {name}: {address.label}: grants that are missing; run these as who may give them")
+    for statement in missing:
+        plan.say(f"  {statement};")
+    plan.say()
+    count = "a grant is" if len(missing) == 1 else f"{len(missing)} grants are"
+    plan.failed(f"Database {name}", errors.Refused(f"{count} missing; the plan has the statements"))
+
+
 def _blind_spots(plan: Plan, notes: Sequence[str]) -> None:
     """What no trigger sees, each once: most of it is the same for every table of an engine."""
     tables: dict[str, list[str]] = {}
@@ -132,16 +152,23 @@ def _blind_spots(plan: Plan, notes: Sequence[str]) -> None:
         tables.setdefault(spot, []).append(subject.removeprefix("SourceTable "))
     if tables:
         plan.say()
-    for spot, names in tables.items():
-        plan.say(f"{', '.join(names)}: {spot}")
+    for spot, subjects in tables.items():
+        plan.say(f"{', '.join(subjects)}: {spot}")
 
 
-def _orphans(plan: Plan, session: Session, dialect: Dialect, wanted: Wanted) -> None:
-    """Whoever is registered holds events back: one that no manifest names does so for nobody."""
+def _orphans(plan: Plan, session: Session, dialect: Dialect, wanted: Wanted, captured: Mapping[str, Captured]) -> None:
+    """Whoever is registered holds events back, and captures cost: those that no manifest names do so for nobody."""
+    there = {names.capture_id(table.schema or dialect.default_schema, table.table) for table in wanted.tables}
+    there |= {one.capture.id for one in captured.values()}
+    for identity, (capture, _, _) in observe.captures(session, dialect).items():
+        if identity not in there:
+            table = ".".join(filter(None, (capture.schema, capture.table)))
+            plan.say(f"{table} is captured, and no SourceTable names it: `pantograph remove --orphans` ends that")
     named = {copy.name for _, copies in wanted.copies.values() for copy in copies}
     for owner, name, _, _, _ in observe.registrations(session, dialect):
         if owner != wanted.owner or name not in named:
-            plan.say(f"{terminal.short(name)} of {owner} is registered, and no manifest names it: events wait for it")
+            hint = ": `pantograph remove --orphans` ends that" if owner == wanted.owner else ""
+            plan.say(f"events wait for {terminal.short(name)} of {owner}, which no manifest names{hint}")
 
 
 def _destination(
@@ -169,6 +196,9 @@ def _destination(
         if made:
             plan.changes += 1
             plan.say("the file is made, for it is not there yet")
+        with looking.step(steps.INSPECT):
+            missing = dialect.missing_at_destination(looking, [(copy.schema, copy.table) for copy in copies])
+        _grants(plan, name, address, missing)
         ready = prepare.copies(
             looking, dialect, origin, wanted.owner, copies, captured, there,
             act=False, estimate=estimate, try_rows=try_rows, ask=expressions.asking(session, origin),
@@ -176,11 +206,22 @@ def _destination(
         for _, action in there.actions:
             subject = action.subject.replace(dialect.address.label, address.label)
             plan.action(dialect, dataclasses.replace(action, subject=subject))
+        held = {
+            one.wanted.name: 0 if one.empty else observe.estimated(looking, dialect, *one.mirror.destination)
+            for one in ready.values()
+        }
     for subject, error in there.failed.items():
         report.failed.setdefault(subject, error)
     plan.say()
     for one in ready.values():
-        _copying(plan, one)
+        _copying(plan, one, held[one.wanted.name])
+        for reference in one.mirror.referenced_by:
+            if reference.on_delete not in ("NO ACTION", "RESTRICT"):
+                child = ".".join(filter(None, reference.table))
+                plan.say(
+                    f"Reflection {terminal.short(one.wanted.name)}: a row that it deletes takes or changes rows of "
+                    f"{child} (foreign key {reference.name}, {reference.on_delete})"
+                )
 
 
 @contextlib.contextmanager
@@ -199,7 +240,7 @@ def looked_at(address: Address) -> Iterator[tuple[Dialect, Session, bool]]:
         yield dialect, session, made
 
 
-def _copying(plan: Plan, ready: Ready) -> None:
+def _copying(plan: Plan, ready: Ready, held: int) -> None:
     name = terminal.short(ready.wanted.name)
     reason = why_sweep(ready.checkpoint, ready) if ready.checkpoint else "Snapshot"
     if not reason and ready.checkpoint and ready.checkpoint.state.sweep is not None:
@@ -212,3 +253,12 @@ def _copying(plan: Plan, ready: Ready) -> None:
         return
     rows = f"about {terminal.count(ready.estimated)} rows" if ready.estimated else "its rows (nobody knows how many)"
     plan.say(f"Reflection {name}: {_WHY.get(reason, reason)}: {rows}")
+    if held and ready.wanted.existing == "Keep":
+        plan.say(f"  the destination holds about {terminal.count(held)} rows, which are kept")
+    elif held:
+        more = max(0, held - ready.estimated) if ready.estimated and not ready.wanted.where else 0
+        about = f"about {terminal.count(more)} of them" if more else "those that the source has not"
+        plan.say(
+            f"  the destination holds about {terminal.count(held)} rows; {about} are to be deleted, and above 1,000"
+        )
+        plan.say("  and a fifth of all they wait for your consent (SweepHeld)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -16,6 +17,7 @@ from pantograph.cli.outcomes import Status
 from pantograph.database.addresses import address
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import Address, Dialect, Role
+from pantograph.model import names
 from pantograph.reconcile.actions import Action
 
 STILL_RUNNING = 150.0
@@ -50,9 +52,12 @@ class Found:
         return bool(self.captures or self.checkpoints or self.keys or self.home)
 
 
-def run(paths: Sequence[str], *, installation: str, namespace: str, yes: bool) -> Status:
+def run(paths: Sequence[str], *, installation: str, namespace: str, yes: bool, orphans: bool = False) -> Status:
     """Look, ask, take away, look again."""
-    places = _places(files.load(paths, namespace), installation)
+    manifests = files.load(paths, namespace)
+    places = _places(manifests, installation)
+    if orphans:
+        return _orphans(manifests, places, yes=yes)
     owners = {place.owner for place in places}
     found, failed = [], Status.DONE
     for place in places:
@@ -84,6 +89,64 @@ def run(paths: Sequence[str], *, installation: str, namespace: str, yes: bool) -
         else:
             print(f"Database {one.place.name}: nothing of Pantograph's is left.")
     return failed
+
+
+def _orphans(manifests: Manifests, places: Sequence[Place], *, yes: bool) -> Status:
+    """Take away only what belongs to SourceTables and Reflections that no manifest names any more."""
+    owners = {place.owner for place in places}
+    reflections = {f"{one.namespace}/{one.name}" for one in manifests.reflections.values()}
+    found: list[tuple[Place, list[Action], list[str], list[tuple[str, str]]]] = []
+    worst = Status.DONE
+    for place in places:
+        try:
+            opened = _session(place)
+            if opened is None:
+                continue
+            dialect, session = opened
+            with contextlib.closing(session):
+                tables = {
+                    names.capture_id(table.spec.schema_ or dialect.default_schema, table.spec.table)
+                    for table in manifests.source_tables.values()
+                    if f"{table.namespace}/{table.spec.database_ref.name}" == place.owner.partition("/")[2]
+                }
+                captures, registered = removal.orphans_at_source(session, dialect, place.owner, tables, reflections)
+                left = removal.orphans_at_destination(session, dialect, owners, reflections)
+            if captures or registered or left:
+                found.append((place, captures, registered, left))
+        except errors.PantographError as error:
+            terminal.complain(f"Database {place.name}: {error}")
+            worst = outcomes.status_of(error)
+    if not found:
+        if worst is Status.DONE:
+            print("Nothing is there that no manifest names.")
+        return worst
+    for place, captures, registered, left in found:
+        print(f"Database {place.name} ({place.address.label}):")
+        for action in captures:
+            print(f"  {action.summary}")
+        for name in registered:
+            print(f"  keep no events for Reflection {terminal.short(name)}")
+        for _, name in left:
+            print(f"  forget how far Reflection {terminal.short(name)} was")
+    if not yes and not _agreed():
+        return Status.FAILED
+    log = terminal.Log()
+    for place, captures, registered, left in found:
+        try:
+            opened = _session(place)
+            assert opened is not None
+            dialect, session = opened
+            with contextlib.closing(session):
+                for action in captures:
+                    execute.run(session, dialect, action, waiting=lambda text: log.event("waited", message=text))
+                removal.unregister(session, dialect, place.owner, registered)
+                for owner, name in left:
+                    removal.forget_one(session, dialect, owner, name)
+            print(f"Database {place.name}: done.")
+        except errors.PantographError as error:
+            terminal.complain(f"Database {place.name}: {error}")
+            worst = outcomes.status_of(error)
+    return worst
 
 
 def _places(manifests: Manifests, installation: str) -> list[Place]:

@@ -94,6 +94,9 @@ class Features:
     ddl_lock_wait: float = 0.1
     # Schemas within a database?
     schemas: bool = False
+    # For a person: what installing capture locks, and what capture costs the application (docs/decisions measures).
+    capture_lock: str = ""
+    capture_cost: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,6 +418,14 @@ class Dialect(abc.ABC):
     @abc.abstractmethod
     def translate(self, error: BaseException) -> errors.DatabaseError | None:
         """A driver's error as one of ours, without any row's value in its text; None for what is not the driver's."""
+
+    def missing_at_source(self, session: Session, tables: Sequence[tuple[str, str]]) -> list[str]:
+        """GRANT statements that would let us capture and read these tables; none where the engine has no accounts."""
+        return []
+
+    def missing_at_destination(self, session: Session, tables: Sequence[tuple[str, str]]) -> list[str]:
+        """GRANT statements that would let us write these tables, and make those that are missing."""
+        return []
 
     @abc.abstractmethod
     def server(self, session: Session) -> Server:

@@ -12,7 +12,7 @@ from pantograph import errors
 from pantograph.api.expressions import Expression
 from pantograph.dialects import base
 from pantograph.dialects.base import verbatim
-from pantograph.dialects.mysql import bulk, capture, connections, expressions, inspection, lines, types, windows
+from pantograph.dialects.mysql import bulk, capture, connections, expressions, grants, inspection, lines, types, windows
 from pantograph.model import names
 from pantograph.model.changes import Capture
 from pantograph.model.mirrors import Mapped, Mirror
@@ -41,6 +41,9 @@ class MySQL(base.Dialect):
         # CREATE TRIGGER waits for every transaction that has used the table.
         late_triggers=False,
         altered_is_another=True,
+        capture_lock="an exclusive metadata lock: readers and writers wait",
+        capture_cost="a statement that writes one row takes hardly longer (1.0 to 1.2 times); in bulk, an insert takes "
+        "4 times as long, a delete 7, an update 8",
         ddl_lock_wait=1.0,
         schemas=False,
     )
@@ -65,6 +68,17 @@ class MySQL(base.Dialect):
 
     def translate(self, error: BaseException) -> errors.DatabaseError | None:
         return connections.translate(error)
+
+    def missing_at_source(self, session: base.Session, tables: Sequence[tuple[str, str]]) -> list[str]:
+        return grants.at_source(session, self.home_name, self._named(tables), self.quote)
+
+    def missing_at_destination(self, session: base.Session, tables: Sequence[tuple[str, str]]) -> list[str]:
+        named = self._named(tables)
+        there = [place for place in named if place[1] in inspection.tables(session, place[0])]
+        return grants.at_destination(session, self.home_name, named, there, self.quote)
+
+    def _named(self, tables: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        return [(schema or self.address.database, table) for schema, table in tables]
 
     def server(self, session: base.Session) -> base.Server:
         return inspection.server(session, self.address.database)

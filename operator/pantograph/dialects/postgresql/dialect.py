@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pantograph import errors
 from pantograph.api.expressions import Expression
 from pantograph.dialects import base
-from pantograph.dialects.postgresql import bulk, capture, connections, expressions, inspection, types, windows
+from pantograph.dialects.postgresql import bulk, capture, connections, expressions, grants, inspection, types, windows
 from pantograph.dialects.postgresql import lines as rows_as_lines
 from pantograph.model.changes import Capture
 from pantograph.model.mirrors import Mapped, Mirror
@@ -34,6 +34,9 @@ class PostgreSQL(base.Dialect):
         catalog_in_snapshot=True,
         deferrable_constraints=True,
         schemas=True,
+        capture_lock="SHARE ROW EXCLUSIVE: writers wait, readers do not",
+        capture_cost="a statement that writes one row takes 7 to 8 µs more on the server; in bulk, inserts and updates "
+        "take 1.5 to 2.2 times as long, deletes 5 to 7 times",
     )
     begin_write = ("begin isolation level read committed read write",)
     begin_read = ("begin isolation level read committed read only",)
@@ -55,6 +58,15 @@ class PostgreSQL(base.Dialect):
 
     def translate(self, error: BaseException) -> errors.DatabaseError | None:
         return connections.translate(error)
+
+    def missing_at_source(self, session: base.Session, tables: Sequence[tuple[str, str]]) -> list[str]:
+        return grants.at_source(session, self.address.capture_schema, self._named(tables), self.quote)
+
+    def missing_at_destination(self, session: base.Session, tables: Sequence[tuple[str, str]]) -> list[str]:
+        return grants.at_destination(session, self.address.capture_schema, self._named(tables), self.quote)
+
+    def _named(self, tables: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        return [(schema or self.default_schema, table) for schema, table in tables]
 
     def server(self, session: base.Session) -> base.Server:
         return inspection.server(session)

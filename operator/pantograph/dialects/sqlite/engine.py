@@ -57,6 +57,9 @@ class SQLite(base.Dialect):
         name_limit=120,
         transactional_ddl=True,
         single_writer=True,
+        capture_lock="the file: other writers wait, readers do not",
+        capture_cost="a single write takes up to twice as long where a commit does not wait for the disk, and up to "
+        "1.3 times where it does; in bulk, 1.8 to 2.9 times",
         # Nobody queues for SQLite's lock: who waits for it holds up nobody.
         ddl_lock_wait=0.1,
     )
