@@ -120,9 +120,16 @@ class Rejected(DatabaseError):
     KINDS = ("unique", "foreign key", "not null", "check", "type", "length", "other")
 
     def __init__(
-        self, message: str, *, kind: str = "other", code: str = "", constraint: str = "", table: str = ""
+        self,
+        message: str,
+        *,
+        kind: str = "other",
+        code: str = "",
+        constraint: str = "",
+        table: str = "",
+        reason: str | None = None,
     ) -> None:
-        super().__init__(message, code=code, constraint=constraint, table=table)
+        super().__init__(message, code=code, constraint=constraint, table=table, reason=reason)
         self.kind = kind
 
 

@@ -135,6 +135,11 @@ IMAGE_AT = Metric(
 PARKED = Metric(
     "pantograph_reflection_parked_rows", "gauge", "Rows that wait for a row they refer to, counted every 15 seconds."
 )
+DEAD_LETTERS = Metric(
+    "pantograph_reflection_dead_letters",
+    "gauge",
+    "Rows set aside because the destination refuses them, counted every 15 seconds.",
+)
 HELD = Metric(
     "pantograph_reflection_held_deletes",
     "gauge",
@@ -168,6 +173,7 @@ OF_REFLECTIONS: tuple[Metric, ...] = (
     IMAGE,
     IMAGE_AT,
     PARKED,
+    DEAD_LETTERS,
     HELD,
     COMPLETE,
     PROGRESS,

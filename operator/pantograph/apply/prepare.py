@@ -16,7 +16,7 @@ from pantograph.dialects.base import SOURCE_TABLES, Dialect, MetaTable, Role, St
 from pantograph.model.changes import Capture, Control
 from pantograph.model.mirrors import Mirror
 from pantograph.model.tables import TableShape
-from pantograph.pipeline import checkpoints, fence, mapping, steps
+from pantograph.pipeline import checkpoints, fence, mapping, ordering, steps
 from pantograph.reconcile import reflections, sourcetables
 from pantograph.reconcile.actions import Action, InstallCapture, MakeHome
 
@@ -60,6 +60,7 @@ class WantedCopy:
     initial_snapshot: bool = True
     resync_token: str = ""
     on_position_lost: str = "Sweep"
+    dead_letters: bool = False
     paused: bool = False
     allowed_deletes: int | None = None
 
@@ -69,6 +70,7 @@ class WantedCopy:
         return mapping.Asked(
             self.name, self.stream, self.where, self.accepts_cascades, self.items, self.exclude, self.key,
             self.missing_row, self.on_delete, self.soft_delete, self.statement, self.delete_statement, self.database,
+            self.dead_letters, self.existing == "Keep",
         )  # fmt: skip
 
 
@@ -243,6 +245,7 @@ def copies(
             continue
         if one is not None:
             ready[copy.name] = one
+    _refuse_rings(target, ready, report)
     for name, one in list(ready.items()):
         if one.mirror.referenced_by and act:
             start = observe.destination(session, target, *one.mirror.destination)
@@ -251,6 +254,18 @@ def copies(
             cascades = mapping.cascades(start.shape, shapes, _writing(owner, ready, known))
             ready[name] = replace(one, mirror=replace(one.mirror, cascades=cascades))
     return ready
+
+
+def _refuse_rings(target: Dialect, ready: dict[str, Ready], report: Report) -> None:
+    """Which foreign keys form a ring, and which tables no order of writing would do for."""
+    mirrors = [one.mirror for one in ready.values()]
+    for name, why in ordering.unwritable(target, mirrors).items():
+        report.failed[name] = errors.PantographError(why, reason="CyclicConstraints")
+        del ready[name]
+    for name, one in list(ready.items()):
+        ring = ordering.in_a_ring(one.mirror, mirrors)
+        if ring:
+            ready[name] = replace(one, mirror=replace(one.mirror, ring=ring))
 
 
 def _writing(

@@ -338,6 +338,7 @@ class Judge:
             image_reason=image.image_reason if image else "",
             image_at=datetime.fromtimestamp(image.image_at, UTC) if image and image.image_at else None,
             parked=noted.get("parent", 0) if checkpoint else None,
+            dead_letters=noted.get("dead", 0) if checkpoint else None,
             held_deletes=state.sweep.extras if state and state.sweep and state.sweep.phase == "held" else None,
             conditions=self._conditions(verdict),
         )
@@ -455,6 +456,7 @@ _REFLECTION: tuple[Column, ...] = (
     ("SNAPSHOT", False, lambda _, one: _percent(one.status.snapshot)),
     ("IMAGE", True, lambda _, one: "" if one.status.image is None else str(one.status.image)),
     ("PARKED", True, lambda _, one: _number(one.status.parked)),
+    ("DEAD LETTERS", True, lambda _, one: _number(one.status.dead_letters)),
     *_LAST,
 )
 

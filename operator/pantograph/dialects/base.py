@@ -22,7 +22,7 @@ from pantograph.api.expressions import Expression
 from pantograph.dialects.parameters import Style
 from pantograph.model.changes import NOWHERE, Capture, Control, Pending, Position, Row, Window
 from pantograph.model.mirrors import Mapped, Mirror
-from pantograph.model.tables import Column, TableShape
+from pantograph.model.tables import Column, Reference, TableShape
 from pantograph.model.types import Kind, LogicalType
 
 if TYPE_CHECKING:
@@ -846,3 +846,31 @@ class Dialect(abc.ABC):
         """Delete the rows whose staged key is absent; not one that the destination holds equal to a present key.
 
         With `absent_only=False`: those of all staged keys (delete-then-insert)."""
+
+    def blank(
+        self, session: Session, mirror: Mirror, staged: Staged, columns: Sequence[str], *, absent_only: bool = False
+    ) -> None:
+        """Set these columns of the destination to NULL in the rows of all staged keys, or of the absent ones."""
+        keys = [self.quote(column.destination) for column in mirror.key]
+        mine = f"({', '.join(keys)})" if len(keys) > 1 else keys[0]
+        sets = ", ".join(f"{self.quote(name)} = null" for name in columns)
+        only = " where s.present = 0" if absent_only else ""
+        session.direct(
+            f"update {self.table(*mirror.destination)} set {sets} "
+            f"where {mine} in (select {', '.join(f's.{key}' for key in keys)} from {staged.source}{only})"
+        )
+
+    # Constraints that can be checked at the commit.
+
+    defer: ClassVar[str] = ""
+    """Defers, in the open transaction, all constraints of which `defers` is true; "" where there are none."""
+
+    check_deferred: ClassVar[str] = ""
+    """Checks what was deferred, before the commit; "" where only the commit does."""
+
+    check_at_once: ClassVar[str] = ""
+    """Has the open transaction check each statement, also what was declared to be checked at the commit."""
+
+    def defers(self, reference: Reference) -> bool:
+        """Can this foreign key be checked at the commit?"""
+        return False

@@ -57,7 +57,11 @@ class Mirror:
     missing_row, on_delete: what the manifest says; soft_delete: the column that `Mark` sets.
     statement, delete_statement: SQL of the destination in place of the upsert and the delete, or "".
     fingerprint: of the source table as the plan saw it; a turn that finds another one throws its rows away.
-    other_uniques: the destination has unique keys beside the one that rows are found by.
+    other_uniques: the destination has unique keys beside the one that rows are found by; uniques: their columns, as far
+    as they are columns.
+    ring: those of `references` that lead back to this table, by way of tables that are copied too, or at once.
+    dead_letters: a row that the destination refuses is set aside, and its Reflection goes on (`onError: DeadLetter`).
+    keeps: rows that were there before us stay (`existing: Keep`).
     references: the destination's foreign keys that leave this table; referenced_by: those that point at it.
     """
 
@@ -83,6 +87,10 @@ class Mirror:
     lookup: tuple[int, ...] = ()
     constants: int = 0
     cursor: tuple[Mapped, ...] = ()
+    uniques: tuple[tuple[str, ...], ...] = ()
+    dead_letters: bool = False
+    keeps: bool = False
+    ring: tuple[Reference, ...] = ()
 
     @property
     def looked_up(self) -> tuple[Mapped, ...]:

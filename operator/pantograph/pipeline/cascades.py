@@ -14,6 +14,8 @@ from pantograph.dialects.base import Dialect, Staged
 from pantograph.model.mirrors import Mirror
 from pantograph.pipeline import keys
 
+REASON = "CascadesIntoForeignRows"
+
 
 def note(session: Session, target: Dialect, mirror: Mirror, staged: Staged) -> int:
     """Note the keys of all rows that deleting the staged absent keys will take or change; how many."""
@@ -42,6 +44,7 @@ def note(session: Session, target: Dialect, mirror: Mirror, staged: Staged) -> i
                     "set spec.destination.cascade: Accept to let it",
                     kind="foreign key",
                     constraint=child.path[-1].name,
+                    reason=REASON,
                 )
             continue
         picked = ", ".join(f"{parent}.{target.quote(name)}" for name in child.key)

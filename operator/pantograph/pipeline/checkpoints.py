@@ -32,8 +32,8 @@ TABLES: tuple[MetaTable, ...] = (
         ),
         ("owner", "name"),
     ),
-    # Keys of Reflections that must be looked up again although no event says so. digest is of key_values, which is
-    # the JSON of the canonical values.
+    # Keys of Reflections that must be looked up again although no event says so, and dead letters. digest is of
+    # key_values, which is the JSON of the canonical values. since and last_at: when first and last noted.
     MetaTable(
         "keys",
         (
@@ -44,6 +44,7 @@ TABLES: tuple[MetaTable, ...] = (
             ("reason", "name"),
             ("detail", "text"),
             ("since", "real"),
+            ("last_at", "real"),
             ("attempts", "bigint"),
             ("next_try", "real"),
         ),

@@ -1,11 +1,16 @@
 """Keys that must be looked up again although no event says so.
 
 A key is here because its parent's row is not there yet (`parent`), because a cascade took its row (`cascade`), because
-the destination holds it and a sweep did not meet it at the source (`extra`), or because a comparison found it to differ
-(`verify`). Whatever the reason, it goes through the lookup of an ordinary turn and leaves in the turn's transaction.
+the destination holds it and a sweep did not meet it at the source (`extra`), because a comparison found it to differ
+(`verify`), because it holds a unique value that another row needs (`in the way`), or because the destination refuses
+its row and the Reflection goes on without it (`dead`, a dead letter; see `deadletters`). Whatever the reason, it goes
+through the lookup of an ordinary turn and leaves in the turn's transaction.
 
-Two reasons only remember something for the next comparison, and are never due: `surplus` (extra by a comparison that
-has not ended yet) and `unrepairable` (it differed in the same way after its repair; the detail says in which columns).
+Three reasons only remember something, and are never due: `surplus` (extra by a comparison that has not ended yet),
+`unrepairable` (it differed in the same way after its repair; the detail says in which columns) and `refused` (the row
+for which a Reflection stopped; the detail says why).
+
+This table, in the destination, is the only place where keys of failing rows are shown (promise 15).
 """
 
 from __future__ import annotations
@@ -24,13 +29,21 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """A key as it stands in the table."""
+    """A key as it stands in the table. since: when it was first noted; attempts: how often again since then."""
 
     digest: str
     key: Key
     reason: str
     since: float
     attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many keys of a Reflection are noted for one reason, and when the next is due (`NEVER`: none will be)."""
+
+    count: int
+    next_try: float
 
 
 def dump(key: Sequence[Any]) -> str:
@@ -52,6 +65,10 @@ NEVER = 1e12
 """A `next_try` that does not come."""
 
 
+_AT_ONCE = 500
+"""Keys in one statement: a hundred thousand rows may wait for one parent."""
+
+
 def note(
     session: Session,
     dialect: Dialect,
@@ -62,40 +79,81 @@ def note(
     detail: str = "",
     *,
     again_at: float | None = None,
+    wait: float = 0.0,
+    at_most: float = 3600.0,
 ) -> int:
     """Write keys down, in the transaction that is open; one that is there already keeps its first time.
 
-    again_at: when they are due (now, unless given; `NEVER`).
+    again_at: when they are due (now, unless given; `NEVER`). wait: for one that was noted for this reason before, in so
+    many seconds, twice as many each time it comes back, `at_most` in the end.
     """
-    table = dialect.ours("keys")
-    count = 0
-    for key in keys:
-        text = dump(key)
-        digest = digest_of(key)
-        at = time.time()
-        due_at = at if again_at is None else again_at
+    table, at = dialect.ours("keys"), time.time()
+    by_digest = {digest_of(key): dump(key) for key in keys}
+    digests = list(by_digest)
+    for start in range(0, len(digests), _AT_ONCE):
+        some = digests[start : start + _AT_ONCE]
         # Two statements that every engine has, in place of an upsert that each writes differently.
-        touched = session.run(
-            f"update {table} set attempts = attempts + 1, next_try = :due, reason = :reason, detail = :detail "
-            "where owner = :owner and name = :name and digest = :digest",
-            owner=owner, name=name, digest=digest, due=due_at, reason=reason, detail=detail,
-        )  # fmt: skip
-        if not touched:
+        known = _known(session, dialect, owner, name, some)
+        by_due: dict[tuple[int, float], list[str]] = {}
+        for digest, (before, attempts) in known.items():
+            tries = attempts + 1
+            next_try = at if again_at is None else again_at
+            if wait and before in (reason, TRIED):
+                next_try = max(next_try, at + min(at_most, wait * 2 ** min(attempts, 20)))
+            by_due.setdefault((tries, next_try), []).append(digest)
+        for (tries, next_try), listed in by_due.items():
+            among, values = _among(listed)
             session.run(
-                f"insert into {table} (owner, name, digest, key_values, reason, detail, since, attempts, next_try) "
-                "values (:owner, :name, :digest, :key, :reason, :detail, :at, 0, :due)",
-                owner=owner, name=name, digest=digest, key=text, reason=reason, detail=detail, at=at, due=due_at,
+                f"update {table} set attempts = :tries, next_try = :due, reason = :reason, detail = :detail, "
+                f"last_at = :at where owner = :owner and name = :name and digest in ({among})",
+                owner=owner, name=name, tries=tries, due=next_try, reason=reason, detail=detail, at=at, **values,
             )  # fmt: skip
-        count += 1
-    return count
+        new = [digest for digest in some if digest not in known]
+        for begin in range(0, len(new), 50):
+            _insert(session, table, owner, name, [(d, by_digest[d]) for d in new[begin : begin + 50]], reason, detail,
+                    at, at if again_at is None else again_at)  # fmt: skip
+    return len(digests)
+
+
+def _known(
+    session: Session, dialect: Dialect, owner: str, name: str, digests: Sequence[str]
+) -> dict[str, tuple[str, int]]:
+    among, values = _among(digests)
+    found = session.rows(
+        f"select digest, reason, attempts from {dialect.ours('keys')} "
+        f"where owner = :owner and name = :name and digest in ({among})",
+        owner=owner, name=name, **values,
+    )  # fmt: skip
+    return {digest: (reason, int(attempts)) for digest, reason, attempts in found}
+
+
+def _insert(
+    session: Session, table: str, owner: str, name: str, keys: Sequence[tuple[str, str]], reason: str, detail: str,
+    at: float, due: float,
+) -> None:  # fmt: skip
+    rows: list[str] = []
+    values: dict[str, str] = {}
+    for n, (digest, text) in enumerate(keys):
+        rows.append(f"(:owner, :name, :d{n}, :k{n}, :reason, :detail, :at, :at, 0, :due)")
+        values |= {f"d{n}": digest, f"k{n}": text}
+    session.run(
+        f"insert into {table} (owner, name, digest, key_values, reason, detail, since, last_at, attempts, next_try) "
+        f"values {', '.join(rows)}",
+        owner=owner, name=name, reason=reason, detail=detail, at=at, due=due, **values,
+    )  # fmt: skip
+
+
+def _among(digests: Sequence[str]) -> tuple[str, dict[str, str]]:
+    return ", ".join(f":d{i}" for i in range(len(digests))), {f"d{i}": digest for i, digest in enumerate(digests)}
 
 
 def due(session: Session, dialect: Dialect, owner: str, name: str, now: float, limit: int) -> list[Noted]:
-    """Keys whose next try has come; those that wait longest first. Extras wait until the sweep releases them."""
+    """Keys whose next try has come; those first whose time came first, so that each has its
+    turn however many there are. Extras wait until the sweep releases them."""
     found = session.rows(
         f"select digest, key_values, reason, since, attempts from {dialect.ours('keys')} "
         "where owner = :owner and name = :name and next_try <= :now and reason <> 'extra' "
-        "order by since, digest limit :limit",
+        "order by next_try, digest limit :limit",
         owner=owner, name=name, now=now, limit=limit,
     )  # fmt: skip
     return [
@@ -103,25 +161,62 @@ def due(session: Session, dialect: Dialect, owner: str, name: str, now: float, l
     ]
 
 
-def waiting(session: Session, dialect: Dialect, owner: str, now: float) -> set[str]:
-    """The Reflections that have keys which are due: one question for all, and mostly the answer is none."""
-    found = session.rows(
-        f"select distinct name from {dialect.ours('keys')} "
-        "where owner = :owner and next_try <= :now and reason <> 'extra'",
-        owner=owner, now=now,
-    )  # fmt: skip
-    return {row[0] for row in found}
+def waiting(session: Session, dialect: Dialect, owner: str) -> dict[str, dict[str, Waiting]]:
+    """What is noted, by Reflection and reason: one question for all, and mostly the answer is nothing."""
+    result: dict[str, dict[str, Waiting]] = {}
+    for name, reason, count, next_try in session.rows(
+        f"select name, reason, count(*), min(next_try) from {dialect.ours('keys')} where owner = :owner "
+        "group by name, reason",
+        owner=owner,
+    ):
+        result.setdefault(name, {})[reason] = Waiting(int(count), float(next_try))
+    return result
 
 
 def counts(session: Session, dialect: Dialect, owner: str) -> dict[str, dict[str, int]]:
     """How many keys are noted: by Reflection, then by reason."""
-    result: dict[str, dict[str, int]] = {}
-    for name, reason, count in session.rows(
-        f"select name, reason, count(*) from {dialect.ours('keys')} where owner = :owner group by name, reason",
-        owner=owner,
-    ):
-        result.setdefault(name, {})[reason] = int(count)
-    return result
+    found = waiting(session, dialect, owner)
+    return {name: {reason: one.count for reason, one in by.items()} for name, by in found.items()}
+
+
+def overdue(session: Session, dialect: Dialect, owner: str, name: str, before: float) -> tuple[int, str]:
+    """How many keys have waited for their parent since before that time, and what is said of one of them."""
+    count, detail = session.row(
+        f"select count(*), max(detail) from {dialect.ours('keys')} "
+        "where owner = :owner and name = :name and reason = 'parent' and since < :before",
+        owner=owner, name=name, before=before,
+    )  # fmt: skip
+    return int(count), detail or ""
+
+
+def bury(session: Session, dialect: Dialect, owner: str, name: str, before: float, detail: str, again_at: float) -> int:
+    """Make dead letters of keys that have waited for their parent since before that time; how many."""
+    return session.run(
+        f"update {dialect.ours('keys')} set reason = 'dead', detail = :detail, attempts = 0, next_try = :again "
+        "where owner = :owner and name = :name and reason = 'parent' and since < :before",
+        owner=owner, name=name, before=before, detail=detail, again=again_at,
+    )  # fmt: skip
+
+
+def make_due(session: Session, dialect: Dialect, owner: str, name: str, reason: str) -> int:
+    """All keys noted for a reason are due now; how many were not."""
+    return session.run(
+        f"update {dialect.ours('keys')} set next_try = 0 "
+        "where owner = :owner and name = :name and reason = :reason and next_try <> 0",
+        owner=owner, name=name, reason=reason,
+    )  # fmt: skip
+
+
+def noted_as(session: Session, dialect: Dialect, owner: str, name: str, reason: str, limit: int) -> list[Noted]:
+    """Keys that are noted for a reason, due or not."""
+    found = session.rows(
+        f"select digest, key_values, reason, since, attempts from {dialect.ours('keys')} "
+        "where owner = :owner and name = :name and reason = :reason order by digest limit :limit",
+        owner=owner, name=name, reason=reason, limit=limit,
+    )  # fmt: skip
+    return [
+        Noted(digest, parse(key), reason, float(since), int(attempts)) for digest, key, reason, since, attempts in found
+    ]
 
 
 def reasons(
@@ -149,6 +244,21 @@ def noted_for(
         owner=owner, name=name, reason=reason, limit=limit,
     )  # fmt: skip
     return [(digest, detail or "") for digest, detail in found]
+
+
+TRIED = "tried"
+"""Of keys that the transaction at hand looks up: who is noted again keeps its first time, the others go."""
+
+
+def attempt(session: Session, dialect: Dialect, owner: str, name: str, digests: Sequence[str]) -> None:
+    """These keys are looked up in this transaction; before its commit they are noted again, or taken out (`TRIED`)."""
+    for start in range(0, len(digests), _AT_ONCE):
+        among, values = _among(digests[start : start + _AT_ONCE])
+        session.run(
+            f"update {dialect.ours('keys')} set reason = :tried "
+            f"where owner = :owner and name = :name and digest in ({among})",
+            owner=owner, name=name, tried=TRIED, **values,
+        )  # fmt: skip
 
 
 def settle(session: Session, dialect: Dialect, owner: str, name: str, digests: Sequence[str]) -> None:

@@ -50,6 +50,8 @@ class Asked:
     statement: str = ""
     delete_statement: str = ""
     database: str = ""
+    dead_letters: bool = False
+    keeps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +279,9 @@ def mirror(
         lookup=tuple(capture.columns.index(name) for name in plan.looked_up) if given else (),
         constants=plan.constants,
         cursor=cursor if given else (),
+        uniques=_uniques(set(plan.key), target),
+        dead_letters=asked.dead_letters,
+        keeps=asked.keeps,
     )
 
 
@@ -404,10 +409,12 @@ def _check_key(plan: Layout, source: TableShape, target: TableShape) -> None:
 
 
 def _other_uniques(key: set[str], target: TableShape) -> bool:
-    sets = [set(columns) for _, columns in target.uniques]
-    if target.key:
-        sets.append(set(target.key))
-    return any(columns != key for columns in sets)
+    return bool(_uniques(key, target))
+
+
+def _uniques(key: set[str], target: TableShape) -> tuple[tuple[str, ...], ...]:
+    sets = [columns for _, columns in target.uniques] + ([target.key] if target.key else [])
+    return tuple(columns for columns in sets if set(columns) != key)
 
 
 def shaping(mirror: Mirror) -> str:

@@ -126,7 +126,7 @@ def _chunk(route: Route, group: Group, sweep: Sweep) -> Outcome:
                         if limited:
                             params = {**params, **_bind(route, mirror, after, "b")}
                         changes = source.changes(mirror, sql, upto=limited)
-                        jobs = [writer.Job(mirror, turn.stage(route, mirror, changes, params), False, events)]
+                        jobs = [_job(route, mirror, changes, params, events)]
             state = dataclasses.replace(
                 group.checkpoint.state,
                 sweep=_next(sweep, upto, 0),
@@ -139,23 +139,21 @@ def _chunk(route: Route, group: Group, sweep: Sweep) -> Outcome:
             if truncated:
                 with session.step(steps.DELETE):
                     writer.empty(session, target, mirror)
-            written = writer.apply(session, target, route.owner, jobs) if jobs else {}
+            written = writer.apply(session, target, route.owner, jobs, careful=route.careful) if jobs else {}
             with route.reader.step(steps.STAGE_ROWS), session.step(steps.STAGE_ROWS):
                 sql = source.chunk(mirror, after=bool(after), upto=bool(upto))
                 params = {**bound, **_bind(route, mirror, upto, "b")}
-                staged = turn.stage(route, mirror, sql, params, direct=sweep.virgin)
+                chunk = _job(route, mirror, sql, params, 0, direct=sweep.virgin)
             turn.check_shapes(route, [mirror])
             with route.reader.step(steps.CLOSE_SNAPSHOT):
                 route.reader.commit()
             if not sweep.virgin:
                 counts = writer.apply(
-                    session, target, route.owner, [writer.Job(mirror, staged, False, 0)], only="upsert"
-                )[mirror.name]
-                upserted, parked = counts.upserted, counts.parked
+                    session, target, route.owner, [chunk], only="upsert", careful=route.careful
+                )[mirror.name]  # fmt: skip
             else:
-                upserted, parked = staged.rows, 0
-            with session.step(steps.COMMIT):
-                session.commit()
+                counts = writer.Counts(upserted=chunk.staged.rows)
+            writer.commit(session, [chunk])
         except errors.Rejected as error:
             session.rollback()
             if not sweep.virgin:
@@ -166,8 +164,9 @@ def _chunk(route: Route, group: Group, sweep: Sweep) -> Outcome:
         except BaseException:
             session.rollback()
             raise
+    route.careful.discard(mirror.name)
     # The count of rows is known only now; the next move writes it.
-    moved.state = dataclasses.replace(state, sweep=_next(sweep, upto, staged.rows))
+    moved.state = dataclasses.replace(state, sweep=_next(sweep, upto, chunk.staged.rows))
     group.checkpoint, group.read = moved, until
     if not upto:
         if sweep.virgin or sweep.keep:
@@ -183,12 +182,30 @@ def _chunk(route: Route, group: Group, sweep: Sweep) -> Outcome:
     applied = written.get(mirror.name, writer.Counts())
     return Outcome(
         "page",
-        {mirror.name: Written(upserted + applied.upserted, applied.deleted, events, parked + applied.parked)},
+        {
+            mirror.name: Written(
+                counts.upserted + applied.upserted,
+                applied.deleted,
+                events,
+                counts.parked + applied.parked,
+                counts.dead + applied.dead,
+            )
+        },
         {"read": seconds},
         oldest,
         until,
         more=True,
     )
+
+
+def _job(
+    route: Route, mirror: Mirror, sql: str, params: dict[str, Any], events: int, *, direct: bool = False
+) -> writer.Job:
+    """Rows of a SELECT in a stage; where the last attempt failed, those that fit there. direct: in the table itself."""
+    if direct or mirror.name not in route.careful:
+        return writer.Job(mirror, turn.stage(route, mirror, sql, params, direct=direct), False, events)
+    staged, refused = turn.stage_what_fits(route, mirror, sql, params)
+    return writer.Job(mirror, staged, False, events, refused)
 
 
 def _next(sweep: Sweep, upto: keys.Key, count: int) -> Sweep:

@@ -19,7 +19,7 @@ from pantograph.database.sessions import Session
 from pantograph.dialects.base import Dialect, Staged, WindowReader
 from pantograph.model.changes import NOWHERE, Control, Position, Window
 from pantograph.model.mirrors import Mirror
-from pantograph.pipeline import checkpoints, fence, keys, steps, writer
+from pantograph.pipeline import checkpoints, deadletters, fence, keys, steps, writer
 from pantograph.pipeline.checkpoints import Checkpoint, State
 
 
@@ -53,6 +53,8 @@ class Route:
     side_lock: contextlib.AbstractContextManager[Any]
     windows: WindowReader
     limits: Limits
+    # Reflections whose last turn failed: their next one finds out which rows are to blame.
+    careful: set[str] = field(default_factory=set)
     # By capture: the mark of what retention has taken. Another thread writes it before that is committed.
     purged: Mapping[str, str] = field(default_factory=dict)
     clock: Callable[[], float] = time.time
@@ -70,6 +72,8 @@ class Group:
     target: Position = NOWHERE
     # How many batches a sweep's chunk is long.
     stride: int = 2
+    # How many rows wait or are dead letters, when that was last looked at.
+    set_aside: int = 0
 
     def __post_init__(self) -> None:
         self.read = self.read or self.checkpoint.position
@@ -88,6 +92,7 @@ class Written:
     deleted: int = 0
     events: int = 0
     parked: int = 0
+    dead: int = 0
 
 
 @dataclass
@@ -227,9 +232,13 @@ def _staged(
                     with blamed(mirror):
                         # An event changes two keys at most: the old and the new are two events.
                         count = (found.events if found else 0) + len(noted)
-                        staged = stage(route, mirror, route.source.changes(mirror, sql), params, at_most=count)
+                        changes = route.source.changes(mirror, sql)
+                        if mirror.name in route.careful:
+                            staged, refused = stage_what_fits(route, mirror, changes, params)
+                        else:
+                            staged, refused = stage(route, mirror, changes, params, at_most=count), ()
                     work[mirror.name] = writer.Job(
-                        mirror, staged, bool(found and found.truncated), found.events if found else 0
+                        mirror, staged, bool(found and found.truncated), found.events if found else 0, refused
                     )
         check_shapes(route, [job.mirror for job in work.values()])
         with route.reader.step(steps.CLOSE_SNAPSHOT):
@@ -263,6 +272,57 @@ def stage(
     if direct:
         return Staged("", route.target.insert(route.writer, mirror, batches))
     return route.target.stage(route.writer, mirror, batches)
+
+
+def stage_what_fits(
+    route: Route, mirror: Mirror, sql: str, params: dict[str, Any]
+) -> tuple[Staged, tuple[deadletters.Refusal, ...]]:
+    """The rows that can be read and staged, and those that cannot, with why. Read twice, so as to hold one batch."""
+    session, target = route.writer, route.target
+    refused: dict[str, deadletters.Refusal] = {}
+
+    def fits(row: tuple[Any, ...]) -> bool:
+        return keys.digest_of(_raw_key(route, mirror, row)) not in refused
+
+    def try_batch(batch: list[Any]) -> None:
+        decoded_batch = decoded(route, mirror, batch)
+        error = deadletters.attempt(session, lambda: target.stage(session, mirror, [decoded_batch]))
+        if error is not None:
+            raise error
+
+    def halve(batch: list[Any]) -> None:
+        try:
+            try_batch(batch)
+        except errors.Rejected as error:
+            if len(batch) > 1:
+                halve(batch[: len(batch) // 2])
+                halve(batch[len(batch) // 2 :])
+                return
+            key = _raw_key(route, mirror, batch[0])
+            refused[keys.digest_of(key)] = deadletters.Refusal(key, error)
+            if len(refused) > deadletters.MOST_REFUSED:
+                raise
+
+    for batch in route.reader.batches(sql, route.limits.rows, route.limits.size, **params):
+        halve(list(batch))
+    kept = (
+        [row for row in batch if fits(row)]
+        for batch in route.reader.batches(sql, route.limits.rows, route.limits.size, **params)
+    )
+    staged = target.stage(session, mirror, (decoded(route, mirror, batch) for batch in kept if batch))
+    return staged, tuple(refused.values())
+
+
+def _raw_key(route: Route, mirror: Mirror, row: Sequence[Any]) -> keys.Key:
+    """A row's key. Where it is the key itself that cannot be read, what the driver yields has to do."""
+    result = []
+    for value, column in zip(row[1:], mirror.key, strict=False):
+        decoder = route.source.decode(column.source_type)
+        if decoder is not None and value is not None:
+            with contextlib.suppress(errors.Rejected):
+                value = decoder(value)
+        result.append(value if isinstance(value, int | float | str | bytes | bool | None) else str(value))
+    return tuple(result)
 
 
 def rows(route: Route, mirror: Mirror, sql: str, params: dict[str, Any]) -> Iterator[list[Any]]:
@@ -321,8 +381,9 @@ def _write(
     began = time.perf_counter()
     session, target = route.writer, route.target
     try:
+        before = sum(group.set_aside for group in (stream, *joiners))
         state = dataclasses.replace(
-            imaged(stream.checkpoint.state, route.clock()),
+            imaged(stream.checkpoint.state, route.clock(), set_aside=before > 0),
             incarnation=route.incarnation,
             life=route.life,
             suspect=any(group.checkpoint.state.suspect for group in (stream, *joiners)),
@@ -343,32 +404,55 @@ def _write(
         if any(due.values()):
             with session.step(steps.NOTE_KEYS):
                 for name, noted in due.items():
-                    keys.settle(session, target, route.owner, name, [n.digest for n in noted])
-        written = writer.apply(session, target, route.owner, list(work.values()))
+                    keys.attempt(session, target, route.owner, name, [n.digest for n in noted])
+        written = writer.apply(session, target, route.owner, list(work.values()), careful=route.careful)
+        if any(due.values()):
+            with session.step(steps.NOTE_KEYS):
+                for name in due:
+                    keys.release(session, target, route.owner, name, keys.TRIED, to=None)
+        left = _set_aside(before, due, written)
+        if state.sweep is None and state.image == bool(left):
+            with session.step(steps.MOVE_CHECKPOINT):
+                state = imaged(state, route.clock(), set_aside=left > 0)
+                moved = move(route, moved, until, state)
         applied = time.perf_counter()
-        with session.step(steps.COMMIT):
-            session.commit()
+        writer.commit(session, list(work.values()))
     except BaseException:
         session.rollback()
         raise
+    route.careful -= set(work)
+    stream.set_aside = left
     # Only now: what failed above left both as they were.
     stream.checkpoint, stream.read = moved, until
     for joiner, checkpoint in zip(joiners, joined, strict=True):
         joiner.checkpoint, joiner.read = checkpoint, until
     return Outcome(
         "applied",
-        {name: Written(c.upserted, c.deleted, work[name].events, c.parked) for name, c in written.items()},
+        {name: Written(c.upserted, c.deleted, work[name].events, c.parked, c.dead) for name, c in written.items()},
         {"read": read_seconds, "write": applied - began, "commit": time.perf_counter() - applied},
         oldest,
         until,
     )
 
 
-def imaged(state: State, now: float) -> State:
-    """The state after a window that was one transaction: an image of the source again, unless rows are to be copied."""
+def imaged(state: State, now: float, *, set_aside: bool = False) -> State:
+    """The state after a window that was one transaction: an image of the source again, unless rows are to be copied, or
+    are set aside."""
     if state.sweep is not None:
         return state
+    if set_aside:
+        return dataclasses.replace(state, image=False, image_reason="rows wait for their parents, or are dead letters")
     return dataclasses.replace(state, image=True, image_reason="", image_at=now)
+
+
+def _set_aside(before: int, due: dict[str, list[keys.Noted]], written: Mapping[str, writer.Counts]) -> int:
+    """How many rows wait or are dead letters after the turn; at least one where there is one."""
+    left = before
+    for name, noted in due.items():
+        again = written[name].noted if name in written else set()
+        left -= sum(1 for n in noted if n.reason in ("parent", "dead") and n.digest not in again)
+    left -= sum(counts.settled for counts in written.values())
+    return max(left, 1) if any(counts.noted for counts in written.values()) else max(left, 0)
 
 
 def move(route: Route, checkpoint: Checkpoint, position: Position, state: State) -> Checkpoint:
@@ -420,7 +504,7 @@ def touch_apart(route: Route, group: Group, stream: State) -> None:
 
 
 def _begin_pages(route: Route, stream: Group, until: Position, pending: dict[str, tuple[Any, float]]) -> Outcome:
-    first = writer.parents_first(stream.mirrors)[0]
+    first = writer.parents_first(stream.mirrors, route.target)[0]
     phase = "truncate" if any(found.truncated for found, _ in pending.values()) else "upsert"
     reason = f"a window of more than {route.limits.transaction_rows} events goes in pages"
     target, stream.target = checkpoints.Page(route.windows.stored(until), phase, first.name), until
@@ -443,7 +527,7 @@ def page(route: Route, stream: Group) -> Outcome:
     assert at is not None
     began = time.perf_counter()
     window = Window(stream.read, Position(at.target))
-    ordered = writer.parents_first(stream.mirrors)
+    ordered = writer.parents_first(stream.mirrors, route.target)
     if at.phase == "delete":
         ordered.reverse()
     # A Reflection that left the stream since is not there any more: the page goes on with the first that is.
@@ -468,7 +552,13 @@ def page(route: Route, stream: Group) -> Outcome:
                 sql, params = route.windows.keys(
                     mirror.capture, window, columns=mirror.lookup, after=at.after, limit=route.limits.rows * 2
                 )
-                staged = stage(route, mirror, route.source.changes(mirror, sql), params)
+                changes = route.source.changes(mirror, sql)
+                with blamed(mirror):
+                    staged, refused = (
+                        stage_what_fits(route, mirror, changes, params)
+                        if mirror.name in route.careful
+                        else (stage(route, mirror, changes, params), ())
+                    )
             check_shapes(route, [mirror])
             with route.reader.step(steps.CLOSE_SNAPSHOT):
                 route.reader.commit()
@@ -481,19 +571,18 @@ def page(route: Route, stream: Group) -> Outcome:
         state = dataclasses.replace(stream.checkpoint.state, page=dataclasses.replace(at, after=end))
         with session.step(steps.MOVE_CHECKPOINT):
             moved = move(route, stream.checkpoint, window.since, state)
-        written = writer.apply(
-            session, route.target, route.owner, [writer.Job(mirror, staged, False, 0)], only=at.phase
-        )
-        with session.step(steps.COMMIT):
-            session.commit()
+        job = writer.Job(mirror, staged, False, 0, refused if at.phase == "upsert" else ())
+        written = writer.apply(session, route.target, route.owner, [job], only=at.phase, careful=route.careful)
+        writer.commit(session, [job])
     except BaseException:
         session.rollback()
         raise
+    route.careful.discard(mirror.name)
     stream.checkpoint = moved
     counts = written[mirror.name]
     return Outcome(
         "page",
-        {mirror.name: Written(counts.upserted, counts.deleted, 0, counts.parked)},
+        {mirror.name: Written(counts.upserted, counts.deleted, 0, counts.parked, counts.dead)},
         {"read": read_seconds, "write": time.perf_counter() - began - read_seconds},
         more=True,
     )

@@ -84,6 +84,7 @@ def _samples(seen: Seen, lag: float | None) -> Iterator[Sample]:
     yield metrics.IMAGE, None if seen.image is None else int(seen.image), ()
     yield metrics.IMAGE_AT, seen.image_at or None, ()
     yield metrics.PARKED, seen.waiting_rows, ()
+    yield metrics.DEAD_LETTERS, seen.dead_letters, ()
     yield metrics.HELD, seen.held, ()
     yield metrics.COMPLETE, int(seen.complete), ()
     yield metrics.SWEPT, seen.sweep_rows, ()
@@ -162,9 +163,10 @@ class Counting(threading.Thread):
             except errors.PantographError:
                 waiting = None
             for copy in copies:
-                self._board.of(copy.name).waiting_rows = (
-                    None if waiting is None else waiting.get(copy.name, {}).get("parent", 0)
-                )
+                seen = self._board.of(copy.name)
+                noted = {} if waiting is None else waiting.get(copy.name, {})
+                seen.waiting_rows = None if waiting is None else noted.get("parent", 0)
+                seen.dead_letters = None if waiting is None else noted.get("dead", 0)
 
 
 def _pending(process: Process, groups: Sequence[Group]) -> dict[str, tuple[int, float]]:

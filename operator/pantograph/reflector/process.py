@@ -322,6 +322,7 @@ class Process:
             seen = self.board.of(one.wanted.name)
             seen.source = ".".join(filter(None, one.mirror.source))
             seen.destination = ".".join(filter(None, one.mirror.destination))
+            seen.database = address.label
             seen.stream = one.wanted.stream
             seen.complete = bool(one.checkpoint and one.checkpoint.state.complete)
             by_stream.setdefault(one.wanted.stream, {})[one.wanted.name] = one

@@ -21,7 +21,8 @@ class Seen:
 
     behind_since: when (monotonic) its oldest unapplied event was made, as far as we know; None when nothing waits.
     last_success: when (wall clock) nothing was left to apply; reached_at: the same, monotonic. pending, waiting_rows:
-    events not applied and rows that wait for their parents, when they were last counted; None when nobody counts.
+    events not applied and rows that wait for their parents, when they were last counted; None when nobody counts; so
+    dead_letters. database: where the destination is, as people call it.
     """
 
     name: str
@@ -44,12 +45,14 @@ class Seen:
     parked: int = 0
     pending: int | None = None
     waiting_rows: int | None = None
+    dead_letters: int | None = None
     image: bool | None = None
     image_reason: str = ""
     image_at: float = 0.0
     complete: bool = False
     source: str = ""
     destination: str = ""
+    database: str = ""
     stream: str = ""
     caught_up: int = 0
 

@@ -117,6 +117,7 @@ def _copy(database: Database, table: SourceTable, reflection: Reflection) -> Wan
         initial_snapshot=spec.initial_snapshot,
         resync_token=spec.resync_token,
         on_position_lost=spec.on_position_lost,
+        dead_letters=spec.on_error == "DeadLetter",
         paused=spec.paused,
         allowed_deletes=reflection.allowed_deletes or None,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import random
 import threading
 import time
@@ -18,7 +19,8 @@ from pantograph.apply.prepare import Ready, checkpoint_name
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import Address, Dialect, Role
 from pantograph.model.changes import Capture, Control, Position
-from pantograph.pipeline import checkpoints, fence, keys, steps, sweep, turn, writer
+from pantograph.model.mirrors import Mirror
+from pantograph.pipeline import checkpoints, deadletters, fence, keys, steps, sweep, turn, writer
 from pantograph.pipeline.checkpoints import Checkpoint, State
 from pantograph.pipeline.turn import Group, Limits, Route
 from pantograph.reflector.pacing import Pacing
@@ -29,6 +31,10 @@ HELD_PAUSE = 5.0
 UNRESOLVED_AFTER = 60.0
 LOOK_AT_KEYS = 5.0
 """Noted keys are looked up after each turn that wrote, and at least this often."""
+AT_ONCE = 200
+"""Noted keys in one turn."""
+PARENT_PATIENCE = 600.0
+"""A row waits so many seconds for its parent while the parent's Reflection is in step; then it is `ParentMissing`."""
 
 
 class News:
@@ -76,6 +82,8 @@ class Source:
     cleared: set[tuple[str, str]] = dataclasses.field(default_factory=set)
     nudges: int = 0
     pacing: Pacing = dataclasses.field(default_factory=Pacing)
+    # Since when (monotonic) the Reflections of all tables that a Reflection's rows point at have been in step.
+    parents_since: dict[str, float] = dataclasses.field(default_factory=dict)
     # By capture: the dialect's mark of what retention has taken, as soon as any snapshot might miss it.
     purged: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -96,6 +104,9 @@ class Worker(threading.Thread):
         self._inbox_lock = threading.Lock()
         self._route: Route | None = None
         self._sessions: list[Session] = []
+        # Reflections whose last turn failed; and those whose dead letters were made due.
+        self._careful: set[str] = set()
+        self._retried: set[str] = set()
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -192,6 +203,7 @@ class Worker(threading.Thread):
             side_lock=source.side_lock,
             windows=source.dialect.reader(self.captures()),
             limits=source.limits,
+            careful=self._careful,
             purged=source.purged,
         )
 
@@ -292,16 +304,97 @@ class Worker(threading.Thread):
         )
         return True
 
-    def due(self, names: Iterable[str]) -> dict[str, list[keys.Noted]]:
-        """Noted keys whose time has come."""
+    def due(self, group: Group, mirrors: Iterable[Mirror]) -> dict[str, list[keys.Noted]]:
+        """Noted keys whose time has come. Raises `MirrorRejected` where rows have waited too long for their parents."""
         route, now = self.route, time.time()
-        result = {}
-        with route.writer.step(steps.NOTE_KEYS):
-            for name in keys.waiting(route.writer, route.target, route.owner, now) & set(names):
-                found = keys.due(route.writer, route.target, route.owner, name, now, route.source.most_given_keys)
-                if found:
-                    result[name] = found
-        return result
+        session, target, owner = route.writer, route.target, route.owner
+        result, group.set_aside = {}, 0
+        with session.step(steps.NOTE_KEYS):
+            waiting = keys.waiting(session, target, owner)
+            for mirror in mirrors:
+                noted = waiting.get(mirror.name, {})
+                if "dead" in noted and mirror.name not in self._retried:
+                    # Tried again whenever its Reflection begins anew, for its manifest may be another one now.
+                    keys.make_due(session, target, owner, mirror.name, "dead")
+                    noted["dead"] = keys.Waiting(noted["dead"].count, 0.0)
+                self._retried.add(mirror.name)
+                if "parent" in noted:
+                    self._mind_the_patience(mirror)
+                group.set_aside += sum(noted[reason].count for reason in ("parent", "dead") if reason in noted)
+                if any(one.next_try <= now for reason, one in noted.items() if reason != "extra"):
+                    limit = min(route.source.most_given_keys, AT_ONCE)
+                    result[mirror.name] = keys.due(session, target, owner, mirror.name, now, limit)
+        return {name: found for name, found in result.items() if found}
+
+    def _mind_the_patience(self, mirror: Mirror) -> None:
+        """Have rows waited for parents that are not late but missing?"""
+        route, since = self.route, self.source.parents_since
+        parents = {".".join(filter(None, reference.parent)) for reference in mirror.references}
+        late = [
+            seen.name
+            for seen in self.source.board.all()
+            if seen.name != mirror.name
+            and seen.database == self.target.label
+            and seen.destination in parents
+            and seen.phase != "Streaming"
+        ]
+        if late:
+            since.pop(mirror.name, None)
+            return
+        if time.monotonic() - since.setdefault(mirror.name, time.monotonic()) < PARENT_PATIENCE:
+            return
+        before = time.time() - PARENT_PATIENCE
+        count, detail = keys.overdue(route.writer, route.target, route.owner, mirror.name, before)
+        if not count:
+            return
+        if mirror.dead_letters:
+            again_at = time.time() + deadletters.FIRST_RETRY
+            keys.bury(
+                route.writer, route.target, route.owner, mirror.name, before, f"ParentMissing: {detail}", again_at
+            )  # fmt: skip
+            self.told(mirror.name, count)
+            return
+        some = "1 row has" if count == 1 else f"{count} rows have"
+        raise writer.MirrorRejected(
+            mirror,
+            errors.Rejected(
+                f"{some} waited for {PARENT_PATIENCE / 60:.0f} minutes: {detail}; bring the row there, or go on "
+                "without those that point at it (spec.onError: DeadLetter)",
+                kind="foreign key",
+                reason="ParentMissing",
+            ),
+        )
+
+    def told(self, name: str, dead: int) -> None:
+        """Rows became dead letters: say so, and count it."""
+        if dead:
+            self.source.board.failed(name, "DeadLetter")
+            some = "1 row was" if dead == 1 else f"{dead} rows were"
+            self.source.board.messages(
+                f"{name}: DeadLetter: {some} set aside; why, and which, is in the table keys beside the checkpoints "
+                f"(name '{name}', reason 'dead')"
+            )
+
+    def look_up(self, error: writer.InTheWay) -> None:
+        """Rows of the destination are in the way of others: the next turn looks them up as well."""
+        session, target, owner = self.route.writer, self.route.target, self.route.owner
+        self._noting(
+            lambda: keys.note(session, target, owner, error.mirror.name, error.keys, "in the way", again_at=0.0)
+        )
+
+    def _noting(self, act: Callable[[], object]) -> None:
+        """Write keys down in a transaction of its own."""
+        session = self.route.writer
+        try:
+            with session.step(steps.BEGIN):
+                session.begin()
+            with session.step(steps.NOTE_KEYS):
+                act()
+            with session.step(steps.COMMIT):
+                session.commit()
+        except BaseException:
+            session.rollback()
+            raise
 
 
 class Apart(Worker):
@@ -360,7 +453,7 @@ class Apart(Worker):
     @contextlib.contextmanager
     def permit(self) -> Iterator[None]:
         """One of the source's few: a hundred new Reflections must not open two hundred connections."""
-        while not self.source.sweeps.acquire(timeout=0.2):
+        while not (self._parents_are_there() and self.source.sweeps.acquire(timeout=0.2)):
             if self.stopping:
                 yield
                 return
@@ -368,6 +461,27 @@ class Apart(Worker):
             yield
         finally:
             self.source.sweeps.release()
+
+    def _parents_are_there(self) -> bool:
+        """A first copy waits for those of the tables that its rows point at, or all of them would be parked."""
+        mirror, known = self.ready.mirror, self.ready.checkpoint
+        if known is not None and known.version:
+            return True
+        firm = {r.parent for r in mirror.references if r not in mirror.ring}
+        parents = {".".join(filter(None, parent)) for parent in firm}
+        late = [
+            seen.name
+            for seen in self.source.board.all()
+            if seen.database == self.target.label
+            and seen.destination in parents
+            and not seen.complete
+            and seen.phase in ("Waiting", "Snapshot", "Sweep")
+        ]
+        if late:
+            message = f"its rows point at those of {', '.join(sorted(late))}, whose first copy is not there yet"
+            self.source.board.phase(mirror.name, "Waiting", "ParentsFirst", message)
+            self.halted.wait(0.1)
+        return not late
 
     def _begin(self, group: Group, reason: str) -> None:
         ready = self.ready
@@ -411,10 +525,14 @@ class Apart(Worker):
                 seen.held = state.extras
             else:
                 board.phase(name, phase.get(state.phase, "Sweep"), state.reason)
-            due = self.due([name]).get(name, []) if state.phase == "held" else []
+            due = self.due(group, group.mirrors).get(name, []) if state.phase == "held" else []
             if state.phase != "held" and self._wait_for_pace():
                 return False
-            outcome = sweep.step(self.route, group, due, self.ready.wanted.allowed_deletes)
+            stepping = functools.partial(sweep.step, self.route, group, due, self.ready.wanted.allowed_deletes)
+            outcome = self._tried(group, stepping)
+            if outcome is None:
+                continue
+            self._tell(outcome)
             after = group.sweep
             self._pay(state, after)
             seen.sweep_rows = state.rows if after is None else after.rows
@@ -432,9 +550,13 @@ class Apart(Worker):
         # What failed in its stream must first succeed alone, or it would fail its neighbours again.
         more = True
         while more and not self.stopping:
-            outcome = turn.take(self.route, group, due=self.due([name]))
-            board.turned([name], outcome, reached=not outcome.more)
-            more = outcome.more
+            due_now = self.due(group, group.mirrors)
+            taken = self._tried(group, functools.partial(turn.take, self.route, group, due=due_now))
+            if taken is not None:
+                self._tell(taken)
+                board.turned([name], taken, reached=not taken.more)
+            more = taken is None or taken.more
+        self._forget_refused()
         return True
 
     def _wait_for_hours(self, group: Group, reason: str) -> None:
@@ -455,10 +577,13 @@ class Apart(Worker):
             turn.touch(self.route, group, lambda state: state)
         more = True
         while more and not self.stopping:
-            outcome = turn.take(self.route, group, due=self.due([name]))
+            due = self.due(group, group.mirrors)
+            outcome = self._tried(group, functools.partial(turn.take, self.route, group, due=due))
             self.take_in_nonces(group)
-            self.source.board.turned([name], outcome, reached=False)
-            more = outcome.more
+            if outcome is not None:
+                self._tell(outcome)
+                self.source.board.turned([name], outcome, reached=False)
+            more = outcome is None or outcome.more
         self.pause = HELD_PAUSE
 
     def _wait_for_pace(self) -> bool:
@@ -470,6 +595,34 @@ class Apart(Worker):
     def _pay(self, before: checkpoints.Sweep, after: checkpoints.Sweep | None) -> None:
         if after is not None:
             self.source.pacing.take(after.rows - before.rows + after.owned - before.owned)
+
+    def _tried(self, group: Group, act: Callable[[], turn.Outcome]) -> turn.Outcome | None:
+        """Do a step; None when it is to be done again, with more care, or with more keys looked up."""
+        name = self.ready.wanted.name
+        try:
+            return act()
+        except writer.InTheWay as error:
+            self.look_up(error)
+            if group.sweep is not None:
+                self._tried(group, lambda: turn.take(self.route, group, due=self.due(group, group.mirrors)))
+            return None
+        except writer.MirrorRejected as error:
+            if name in self._careful:
+                self._noting(functools.partial(
+                    deadletters.remember, self.route.writer, self.route.target, self.route.owner, error
+                ))  # fmt: skip
+                raise
+            self._careful.add(name)
+            return None
+
+    def _tell(self, outcome: turn.Outcome) -> None:
+        for name, written in outcome.written.items():
+            self.told(name, written.dead)
+
+    def _forget_refused(self) -> None:
+        """It goes on: no row is refused any more."""
+        session, target, name = self.route.writer, self.route.target, self.ready.wanted.name
+        self._noting(lambda: keys.release(session, target, self.route.owner, name, "refused", to=None))
 
 
 def stream_name(ready: Ready) -> str:
@@ -536,7 +689,7 @@ class Stream(Worker):
         self._leaving: set[str] = set()
         self._lock = threading.Lock()
         self.aside: Callable[[Ready, str], None] = lambda _ready, _why: None
-        self._failing: dict[str, float] = {}
+        self._look_at_keys = 0.0
 
     def names(self) -> list[str]:
         return sorted(self.members)
@@ -567,7 +720,7 @@ class Stream(Worker):
             for ready in list(self.members.values()):
                 self._part(group, ready, "")
             group.read = Position("")
-        look_at_keys, nudges = 0.0, self.source.nudges
+        self._look_at_keys, nudges = 0.0, self.source.nudges
         self._let_go(group)
         for ready in self.members.values():
             self.source.board.phase(ready.wanted.name, "Streaming")
@@ -576,22 +729,26 @@ class Stream(Worker):
             generation = self.source.news.generation
             joiners = self._joiners(group)
             due: dict[str, list[keys.Noted]] = {}
-            if time.monotonic() >= look_at_keys or nudges != self.source.nudges:
+            if time.monotonic() >= self._look_at_keys or nudges != self.source.nudges:
                 nudges = self.source.nudges
-                due = self.due(self.members)
-                look_at_keys = time.monotonic() + (1.0 if due else LOOK_AT_KEYS)
+                try:
+                    due = self.due(group, group.mirrors)
+                except writer.MirrorRejected as error:
+                    with self._lock:
+                        self._arrived.extend(joiners)
+                    self._set_aside(group, error)
+                    continue
+                self._look_at_keys = time.monotonic() + (1.0 if group.set_aside else LOOK_AT_KEYS)
                 self._tell_unresolved()
             outcome = self._turn(group, joiners, due)
             self.take_in_nonces(group)
             if outcome is None:
                 continue
             # Of one that has just joined, keys may have been noted while nobody looked.
-            if (
-                joiners
-                or any(written.parked for written in outcome.written.values())
-                or (outcome.kind == "applied" and self._some_wait(outcome))
-            ):
-                look_at_keys = 0.0
+            if joiners or any(written.parked for written in outcome.written.values()):
+                self._look_at_keys = 0.0
+            if outcome.kind == "applied" and group.set_aside:
+                self._parents_came(outcome)
             if not outcome.more:
                 self.source.news.wait(generation, 1.0)
 
@@ -605,15 +762,16 @@ class Stream(Worker):
                 "will come or were rolled back; a long transaction is open, or the PROCESS grant is missing"
             )
 
-    def _some_wait(self, outcome: turn.Outcome) -> bool:
+    def _parents_came(self, outcome: turn.Outcome) -> None:
         """Did the turn write a table that others of the stream point at? Their parked rows may go in now."""
         written = {name for name, counts in outcome.written.items() if counts.upserted}
         parents = {self.members[name].mirror.destination for name in written if name in self.members}
-        return any(
-            self.source.board.of(ready.wanted.name).parked
-            for ready in self.members.values()
-            if any(reference.parent in parents for reference in ready.mirror.references)
-        )
+        session, target = self.route.writer, self.route.target
+        for ready in self.members.values():
+            if any(reference.parent in parents for reference in ready.mirror.references):
+                with session.step(steps.NOTE_KEYS):
+                    if keys.make_due(session, target, self.route.owner, ready.wanted.name, "parent"):
+                        self._look_at_keys = 0.0
 
     def _joiners(self, group: Group) -> list[tuple[Group, Ready]]:
         with self._lock:
@@ -639,7 +797,19 @@ class Stream(Worker):
             return turn.Outcome("empty")
         try:
             outcome = turn.take(self.route, group, [joiner for joiner, _ in joiners], due)
+        except writer.InTheWay as error:
+            self._arrived.extend(joiners)
+            self.look_up(error)
+            self._look_at_keys = 0.0
+            return None
         except writer.MirrorRejected as error:
+            if error.mirror.dead_letters and error.mirror.name not in self._careful:
+                # Once more, so as to find out which rows are to blame.
+                self._careful.add(error.mirror.name)
+                self._look_at_keys = 0.0
+                self._arrived.extend(joiners)
+                return None
+            self._careful.discard(error.mirror.name)
             for joiner, ready in joiners:
                 if ready.wanted.name == error.mirror.name:
                     self.aside(ready, str(error))
@@ -656,6 +826,8 @@ class Stream(Worker):
             for _joiner, ready in joiners:
                 self.aside(ready, "")
             return None
+        for name, written in outcome.written.items():
+            self.told(name, written.dead)
         for _joiner, ready in joiners:
             self.members[ready.wanted.name] = ready
             group.mirrors.append(ready.mirror)

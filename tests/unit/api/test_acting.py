@@ -52,10 +52,7 @@ REFUSED = [
     ),
     *(
         ({"reflections": [{field: value} | more]}, f"spec.{field}: ")
-        for field, value, more in (
-            ("onError", "DeadLetter", {}),
-            ("verify", {"every": "24h"}, {}),
-        )
+        for field, value, more in (("verify", {"every": "24h"}, {}),)
     ),
     (
         {"reflections": [{"schemaChange": {"dropped": "Stop"}}]},
@@ -91,7 +88,7 @@ def test_what_does_not_act_is_one_line(specs: dict[str, Any], said: str) -> None
             }
         },
         {"reflections": [{"where": "a > 1", "stream": "slow", "paused": True, "resyncToken": "x"}]},
-        {"reflections": [{"onPositionLost": "Stop", "initialSnapshot": False, "onError": "Stop", "columns": []}]},
+        {"reflections": [{"onPositionLost": "Stop", "initialSnapshot": False, "onError": "DeadLetter", "columns": []}]},
         {"reflections": [{"destination": {"createTable": False, "existing": "Keep", "cascade": "Accept"}}]},
         {"reflections": [{}, {"destination": {"table": "other"}}]},
     ],
@@ -101,8 +98,8 @@ def test_what_acts_is_not_refused(specs: dict[str, Any]) -> None:
 
 
 def test_the_reason_tells_it_from_a_mistake() -> None:
-    (error,) = acting.unsupported(loaded(reflections=[{"onError": "DeadLetter"}]))
-    assert (error.reason, error.path, error.file, error.document) == ("NotSupported", "spec.onError", "f.yaml", 4)
+    (error,) = acting.unsupported(loaded(reflections=[{"verify": {"every": "24h"}}]))
+    assert (error.reason, error.path, error.file, error.document) == ("NotSupported", "spec.verify", "f.yaml", 4)
 
 
 def test_every_line_of_the_table_names_a_field() -> None:

@@ -490,3 +490,10 @@ def delete(session: Session, target: Target, staged: Staged, *, absent_only: boo
     grouped = f"(select {keys}, max(s.present) as present from {staged.source} group by {keys}) as s"
     only = " where s.present = 0" if absent_only else ""
     return session.direct(f"delete d from {grouped} straight_join {target.table} as d on {target.matches}{only}")
+
+
+def blank(session: Session, target: Target, staged: Staged, columns: Sequence[str], *, absent_only: bool) -> None:
+    """Set columns to NULL by a join, for an UPDATE does not look up the keys that a subquery yields."""
+    sets = ", ".join(f"d.{target.quote(name)} = null" for name in columns)
+    only = " where s.present = 0" if absent_only else ""
+    session.direct(f"update {staged.source} straight_join {target.table} as d on {target.matches} set {sets}{only}")

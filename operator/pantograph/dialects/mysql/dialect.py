@@ -346,6 +346,17 @@ class MySQL(base.Dialect):
     def delete(self, session: base.Session, mirror: Mirror, staged: base.Staged, *, absent_only: bool = True) -> int:
         return bulk.delete(session, bulk.Target(mirror, self), staged, absent_only=absent_only)
 
+    def blank(
+        self,
+        session: base.Session,
+        mirror: Mirror,
+        staged: base.Staged,
+        columns: Sequence[str],
+        *,
+        absent_only: bool = False,
+    ) -> None:
+        bulk.blank(session, bulk.Target(mirror, self), staged, columns, absent_only=absent_only)
+
 
 class MariaDB(MySQL):
     """MariaDB 10.5 and later."""

@@ -12,7 +12,7 @@ from pantograph.dialects.postgresql import bulk, capture, connections, expressio
 from pantograph.dialects.postgresql import lines as rows_as_lines
 from pantograph.model.changes import Capture
 from pantograph.model.mirrors import Mapped, Mirror
-from pantograph.model.tables import Column, TableShape
+from pantograph.model.tables import Column, Reference, TableShape
 from pantograph.model.types import LogicalType
 
 if TYPE_CHECKING:
@@ -332,3 +332,10 @@ end"""
 
     def delete(self, session: base.Session, mirror: Mirror, staged: base.Staged, *, absent_only: bool = True) -> int:
         return bulk.delete(session, bulk.Target(mirror, self.quote), staged, absent_only=absent_only)
+
+    defer = "set constraints all deferred"
+    check_deferred = "set constraints all immediate"
+    check_at_once = "set constraints all immediate"
+
+    def defers(self, reference: Reference) -> bool:
+        return reference.deferrable

@@ -38,7 +38,7 @@ from pantograph.dialects.sqlite import capture as capturing
 from pantograph.dialects.sqlite import connections, expressions, tables, values, windows
 from pantograph.model.changes import Capture
 from pantograph.model.mirrors import Mapped, Mirror
-from pantograph.model.tables import Column, TableShape
+from pantograph.model.tables import Column, Reference, TableShape
 from pantograph.model.types import Kind, LogicalType
 
 if TYPE_CHECKING:
@@ -529,6 +529,12 @@ class SQLite(base.Dialect):
             f"delete from {table} where {mine} in ({picked} where s.present = 0) "
             f"and {mine} not in ({picked} where s.present = 1 and {given})"
         )
+
+    # Until the commit, after which it is off again. Which keys wait for the commit anyway, SQLite does not tell.
+    defer = "pragma defer_foreign_keys = on"
+
+    def defers(self, reference: Reference) -> bool:
+        return True
 
 
 def _as_json(value: Any) -> Any:
