@@ -51,7 +51,9 @@ class SpecError(PantographError):
             where += f": document {self.document}" if where else f"document {self.document}"
         if self.subject:
             where += f" ({self.subject})" if where else self.subject
-        return ": ".join(part for part in (where, self.path, super().__str__()) if part)
+        text = ": ".join(part for part in (where, self.path, super().__str__()) if part)
+        # A name of the user's may have a newline in it, or turn a terminal's letters blue.
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class SpecErrors(PantographError):

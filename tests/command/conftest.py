@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from tests.servers import TestDatabase
+from tests.support.source import Canary, Source
 
 ROOT = pathlib.Path(__file__).parents[2]
 API = "pantograph.dev/v1alpha1"
@@ -197,3 +198,17 @@ def closed_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
+
+
+@pytest.fixture
+def canary(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Canary]]:
+    """`canary("pg_db")` is a fresh database with a table that nobody may touch beside `orders`."""
+    made: list[Canary] = []
+
+    def of(engine: str) -> Canary:
+        made.append(Canary(Source(request.getfixturevalue(engine)())))
+        return made[-1]
+
+    yield of
+    for one in made:
+        one.source.session.close()

@@ -4,44 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from pantograph import dialects, errors
+from pantograph import errors
 from pantograph.api.expressions import Expression
-from pantograph.apply import expressions
 from pantograph.database.sessions import Session
-from pantograph.dialects.base import Address, Role
+from pantograph.dialects.base import Role
 from tests.command.conftest import reflection, source_table, write
+from tests.support.source import Source
 
 ENGINES = ("pg_db", "my_db", "sqlite_db")
-COLUMNS = "id integer primary key, name varchar(40), made timestamp, flag boolean, price numeric(12,2)"
-
-
-class Source:
-    """One table in a database, entered as Pantograph does."""
-
-    def __init__(self, database):
-        self.database = database
-        database.execute(f"create table orders ({COLUMNS})")
-        given = {"tls_mode": "disable"} if database.dialect != "sqlite" else {}
-        at = {
-            name: value
-            for name, value in database.url("source").items()
-            if database.dialect != "sqlite" or name == "path"
-        }
-        self.dialect = dialects.load(Address(database.dialect, **given, **at))
-        self.session = Session(self.dialect, Role.SIDE)
-        with self.session.step("test"):
-            self.shape = self.dialect.shape(self.session, self.dialect.default_schema, "orders")
-
-    def check(self, text, *, condition=True):
-        expressions.check(self.session, self.dialect, self.shape, text, "spec.where", condition=condition)
-
-    def refused(self, text, *, condition=True):
-        with pytest.raises(errors.SpecError) as caught:
-            self.check(text, condition=condition)
-        assert caught.value.path == "spec.where"
-        line = str(caught.value)
-        assert "\n" not in line
-        return line
 
 
 @pytest.fixture

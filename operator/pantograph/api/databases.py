@@ -11,6 +11,7 @@ from pantograph.api.base import NOTHING, Model, Resource, Rule, immutable
 from pantograph.api.conditions import Status
 from pantograph.api.values import (
     DNS_LABEL,
+    NO_ZERO_BYTE,
     DailyHours,
     Duration,
     Hours,
@@ -29,6 +30,9 @@ FILE_DIALECTS = ("sqlite", "firebird")
 SECRET_OPTIONS = ("password", "passwd", "pwd", "PWD")
 """Options of drivers that would carry a password in plain sight; they are refused."""
 
+Host = Annotated[str, Text("a host name or address (string)", most=253, pattern=NO_ZERO_BYTE, shown=False)]
+DatabaseName = Annotated[str, Text("the name of a database (string)", most=255, pattern=NO_ZERO_BYTE, shown=False)]
+FilePath = Annotated[str, Text("the path of a file (string)", most=4096, pattern=NO_ZERO_BYTE, shown=False)]
 LabelValue = Annotated[str, Text("the value of a label (string)", most=63, least=0, shown=False)]
 AnnotationValue = Annotated[str, Text("the value of an annotation (string)", most=8192, least=0, shown=False)]
 
@@ -209,13 +213,13 @@ class DatabaseSpec(Model):
 
     dialect: Dialect
     """Which engine it is. Immutable."""
-    host: Annotated[str, Text("a host name or address (string)", most=253, shown=False)] | None = None
+    host: Host | None = None
     """Name or address of the server, or the folder of its socket; unless given, the Secret's."""
     port: Annotated[int, Whole(1, 65535)] | None = None
     """Unless given, what the Secret of `credentials` says, or the dialect's own."""
-    database: Annotated[str, Text("the name of a database (string)", most=255, shown=False)] | None = None
+    database: DatabaseName | None = None
     """Name of the database on the server; unless given, what the Secret of `credentials` says."""
-    path: Annotated[str, Text("the path of a file (string)", most=4096, shown=False)] | None = None
+    path: FilePath | None = None
     """The file, for sqlite and for firebird without a server."""
     credentials: Credentials | None = None
     """Who we are there; every Database on a server needs it."""

@@ -19,6 +19,7 @@ import yaml
 MOST_VALUES = 1_000_000
 """Values in one document, aliases expanded: a page of aliases of aliases would otherwise fill the memory."""
 DEEPEST = 100
+NO_TEXT = "cannot be read: it is not text in UTF-8"
 HALF = "a text with half of a character (an escape of \\ud800 to \\udfff that stands alone)"
 
 
@@ -56,6 +57,9 @@ class _Wrong(Exception):  # never leaves this module
 
 def from_yaml(text: str) -> Iterator[Document]:
     """The documents of a text; empty ones are counted and left out."""
+    if not _whole(text):
+        yield Document(None, problem=NO_TEXT)
+        return
     number = 1
     try:
         loader = (_FastLoader if _harmless(text) else _Loader)(text)
@@ -95,6 +99,9 @@ def _harmless(text: str) -> bool:
 
 def from_json(text: str) -> Iterator[Document]:
     """The one document of a JSON text."""
+    if not _whole(text):
+        yield Document(None, problem=NO_TEXT)
+        return
     twice: list[str] = []
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:

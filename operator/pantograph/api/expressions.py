@@ -147,6 +147,8 @@ def _tokens(text: str, lexis: _Lexis) -> Iterator[_Token]:
     at = 0
     if len(text.strip()) == 0:
         raise _Refused("is empty")
+    if half := re.search("[\ud800-\udfff]", text):
+        raise _Refused(f"has half of a character (U+{ord(half[0]):04X}, character {half.start() + 1})")
     while at < len(text):
         letter = text[at]
         if letter in " \t\r\n":

@@ -14,7 +14,7 @@ from typing import Any, TextIO, TypeVar
 import yaml
 
 from pantograph import errors
-from pantograph.api import base, documents, expressions, reading, secrets
+from pantograph.api import base, documents, expressions, naming, reading, secrets
 from pantograph.api.base import API_VERSION, GROUP, Resource
 from pantograph.api.databases import Database
 from pantograph.api.reading import Findings, Origin
@@ -41,6 +41,8 @@ class Manifests:
     origins: Mapping[tuple[str, Key], Origin] = field(default_factory=dict, repr=False)
     unreadable: frozenset[tuple[str, Key]] = frozenset()
     """Objects that are in the files but could not be read; a reference to one is no error of its own."""
+    whole: bool = True
+    """Whether every document could be read; else any reference may be to an object in one that could not."""
 
     def origin(self, resource: Resource) -> Origin:
         """Where the object was read; its kind and name alone where it was not read from a file."""
@@ -99,6 +101,7 @@ class Manifests:
         self._allowances(findings)
         self._expressions(findings)
         self._types(findings)
+        self._names(findings)
         return findings.errors
 
     def changed_since(self, before: Manifests) -> list[errors.SpecError]:
@@ -122,7 +125,7 @@ class Manifests:
         raise self.origin(by).error(f"there is no {kind.KIND} {key[1]} in namespace {key[0]}{hint}", path)
 
     def _look_up(self, look_up: Callable[[R], object], by: R, wanted: tuple[str, Key], findings: Findings) -> None:
-        if wanted in self.unreadable:
+        if wanted in self.unreadable or not self.whole:
             return
         try:
             look_up(by)
@@ -131,7 +134,7 @@ class Manifests:
 
     def _secret(self, database: Database, name: str, path: str, findings: Findings) -> Secret | None:
         secret = self.secrets.get((database.namespace, name))
-        if secret is None and ("Secret", (database.namespace, name)) not in self.unreadable:
+        if secret is None and self.whole and ("Secret", (database.namespace, name)) not in self.unreadable:
             names = [known for namespace, known in self.secrets if namespace == database.namespace]
             message = f"there is no Secret {name} in namespace {database.namespace}{reading.nearest(name, names)}"
             findings.add(self.origin(database), message, path)
@@ -191,6 +194,24 @@ class Manifests:
                         expressions.judge_type(column.type, database.spec.dialect, path)
                 except errors.SpecError as error:
                     findings.add(self.origin(reflection), error.args[0], path)
+
+    def _names(self, findings: Findings) -> None:
+        """Names that an engine does not take."""
+        for database in self.databases.values():
+            for path, message in naming.of_database(database):
+                findings.add(self.origin(database), message, path)
+        for table in self.source_tables.values():
+            here = self.databases.get(table.database_key)
+            for path, message in naming.of_source_table(table, here.spec.dialect) if here else ():
+                findings.add(self.origin(table), message, path)
+        for reflection in self.reflections.values():
+            source = self.source_tables.get(reflection.source_key)
+            here = self.databases.get(source.database_key) if source else None
+            there = self.databases.get(reflection.destination_key)
+            for path, message in naming.of_source(reflection, here.spec.dialect) if here else ():
+                findings.add(self.origin(reflection), message, path)
+            for path, message in naming.of_destination(reflection, there.spec.dialect) if there else ():
+                findings.add(self.origin(reflection), message, path)
 
     def _same_tables(self, findings: Findings) -> None:
         """Only what is the same by its names: whether two Databases are one server is for the servers to say."""
@@ -258,6 +279,7 @@ def _collected(
         for document in parser(text):
             if document.problem:
                 findings.add(Origin(file, document.number), document.problem)
+                manifests.whole = False
             else:
                 manifests.add(document.body, Origin(file, document.number))
     collected = manifests.collected()
@@ -274,6 +296,7 @@ class _Collector:
         self.resources: dict[str, dict[Key, Any]] = {kind: {} for kind in (*KINDS, "Secret")}
         self.origins: dict[tuple[str, Key], Origin] = {}
         self.unreadable: set[tuple[str, Key]] = set()
+        self.whole = True
 
     def add(self, body: Any, origin: Origin) -> None:
         if not isinstance(body, dict):
@@ -349,6 +372,7 @@ class _Collector:
             self.resources["Secret"],
             self.origins,
             frozenset(self.unreadable),
+            self.whole,
         )
 
 
@@ -359,7 +383,10 @@ def _texts(paths: Sequence[str | Path], stdin: TextIO | None, findings: Findings
             if stdin is None:
                 findings.add(Origin("-"), "there is no standard input to read")
             else:
-                yield "standard input", stdin.read()
+                try:
+                    yield "standard input", stdin.read()
+                except UnicodeDecodeError:
+                    findings.add(Origin("standard input"), documents.NO_TEXT)
             continue
         files = list(files_of(Path(path)))
         if not files:
@@ -372,7 +399,7 @@ def _texts(paths: Sequence[str | Path], stdin: TextIO | None, findings: Findings
             try:
                 yield str(file), file.read_text(encoding="utf-8-sig")
             except UnicodeDecodeError:
-                findings.add(Origin(str(file)), "cannot be read: it is not text in UTF-8")
+                findings.add(Origin(str(file)), documents.NO_TEXT)
             except OSError as error:
                 findings.add(Origin(str(file)), f"cannot be read: {os.strerror(error.errno or 0)}")
 

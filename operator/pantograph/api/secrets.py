@@ -94,6 +94,8 @@ def credentials(database: Database, secret: Secret | None, findings: Findings, o
                 f"no text {key} in Secret {secret.name}; there are {_keys(secret)}",
                 f"spec.credentials.{_CAMEL[field_]}",
             )
+        if value is not None and "\0" in value:
+            findings.add(origin, f"{key} in Secret {secret.name} has a zero byte", f"spec.credentials.{_CAMEL[field_]}")
         return value
 
     username = taken(wanted.username_key, "username_key", needed=True)

@@ -265,10 +265,10 @@ class Free(Worded):
 
 
 # No engine has longer names than 128 characters, and none can hold a zero byte in one.
-_NAME = r"^[^\x00]+$"
-ColumnName = Annotated[str, Text("a column name (string)", pattern=_NAME)]
-TableName = Annotated[str, Text("a table name (string)", pattern=_NAME)]
-SchemaName = Annotated[str, Text("a schema name (string)", pattern=_NAME)]
+NO_ZERO_BYTE = r"^[^\x00]+$"
+ColumnName = Annotated[str, Text("a column name (string)", pattern=NO_ZERO_BYTE)]
+TableName = Annotated[str, Text("a table name (string)", pattern=NO_ZERO_BYTE)]
+SchemaName = Annotated[str, Text("a schema name (string)", pattern=NO_ZERO_BYTE)]
 SecretKey = Annotated[
     str, Text("a key of a Secret (letters, digits, '-', '_' and '.')", most=253, pattern=r"^[-._a-zA-Z0-9]+$")
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -175,3 +176,9 @@ def test_json_may_be_indented_with_tabs() -> None:
 def test_wrong_json_has_its_place(text: str, said: str) -> None:
     (document,) = documents.from_json(text)
     assert document.problem.startswith(said)
+
+
+@pytest.mark.parametrize("read", [documents.from_yaml, documents.from_json])
+def test_what_is_not_utf_8_is_told_and_not_read(read: Callable[[str], Iterator[documents.Document]]) -> None:
+    text = b'{"a": "\xff"}'.decode("utf-8", "surrogateescape")  # standard input, in some locales
+    assert [one.problem for one in read(text)] == ["cannot be read: it is not text in UTF-8"]

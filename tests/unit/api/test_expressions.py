@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pantograph import errors
@@ -192,6 +192,7 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
+@settings(deadline=None)  # the first call imports the parser
 @given(st.sampled_from(DIALECTS), st.lists(PIECES, max_size=14).map("".join) | st.text())
 def test_whatever_is_written_is_an_expression_or_one_line(dialect: str, text: str) -> None:
     found, told = None, ""

@@ -9,6 +9,7 @@ import pathlib
 import textwrap
 
 import pytest
+import yaml
 
 from pantograph import errors
 from pantograph.api import manifests
@@ -233,19 +234,17 @@ def test_a_reference_to_an_object_that_could_not_be_read_is_no_error_of_its_own(
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
     found = wrong(
-        "a: 1\na: 1\n",
+        "- a\n",
         SHOP.replace("postgresql", "5"),
         "kind: Nonsense\n",
         LIVE.replace("orders}", "nothing}").replace("schema: sales", "schema: 5"),
         ORDERS.replace("shop", "nowhere"),
-        "b: [",
     )
     assert [line.split(": ")[1][:12] for line in found] == [
         "document 1",
         "document 2 (",
         "document 3 (",
         "document 4 (",
-        "line 23, col",
         "document 5 (",
     ]
 
@@ -498,3 +497,21 @@ def test_what_cannot_be_read_is_said_and_the_rest_read(folder: pathlib.Path) -> 
 def test_a_file_named_twice_is_read_once(folder: pathlib.Path) -> None:
     found = manifests.load([folder, folder / "a.yml", f"{folder}/./a.yml"])
     assert len(found.databases) == 2
+
+
+def test_a_document_that_cannot_be_read_is_one_line_and_no_reference_to_it_another() -> None:
+    broken = SHOP.replace("name: shop}", "name: shop]", 1)
+    with pytest.raises(errors.SpecErrors) as caught:
+        manifests.from_text(broken)
+    assert len(caught.value.errors) == 1
+
+
+@pytest.mark.parametrize("key", ["username", "password"])
+def test_a_secret_with_a_zero_byte_is_told(key: str) -> None:
+    documents = list(yaml.safe_load_all(SECRET + "---\n" + SHOP))
+    documents[0]["stringData"][key] = "a\0b"
+    with pytest.raises(errors.SpecErrors) as caught:
+        manifests.from_text(yaml.safe_dump_all(documents))
+    (line,) = [str(error) for error in caught.value.errors]
+    assert f"spec.credentials.{key}Key: " in line
+    assert line.endswith("has a zero byte")
