@@ -61,7 +61,8 @@ def table(
         shape = dialect.shape(session, schema, name)
         capture, _, broken = recorded.get(names.capture_id(schema, name), (None, "", ""))
         state = dialect.capture_state(session, capture, shape) if capture else CaptureState(False)
-    return TableSeen(schema, name, shape, capture, state, broken)
+        left = dialect.leftovers(session, capture, shape) if capture and shape and not state.healthy else []
+    return TableSeen(schema, name, shape, capture, state, broken, leftovers=tuple(left))
 
 
 def destination(session: Session, dialect: Dialect, schema: str, name: str) -> DestinationSeen:

@@ -33,7 +33,8 @@ def captures(session: Session, dialect: Dialect, owner: str) -> list[Action]:
     actions: list[Action] = []
     for capture, _, _ in observe.captures(session, dialect).values():
         label = ".".join(filter(None, (capture.schema, capture.table)))
-        statements = tuple(dialect.uninstall(capture))
+        with session.step(steps.INSPECT):
+            statements = (*dialect.leftovers(session, capture, None), *dialect.uninstall(capture))
         actions.append(RemoveCapture(label, f"remove capture of {label}", statements, capture))
     return actions
 

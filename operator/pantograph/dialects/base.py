@@ -578,7 +578,13 @@ class Dialect(abc.ABC):
 
     @abc.abstractmethod
     def uninstall(self, capture: Capture) -> list[Statement]:
-        """Takes away all that `install` made, also when the table or half of it is gone already."""
+        """Takes away all that `install` made on the table and beside it, also when the table or half of it is gone
+        already; before it, `leftovers` takes away what is on others."""
+
+    def leftovers(self, session: Session, capture: Capture, shape: TableShape | None) -> list[Statement]:
+        """Takes away what stands of this capture on other tables and is of no use any more; all of that, where the
+        shape is None. Nothing where a capture is on its own table alone."""
+        return []
 
     @abc.abstractmethod
     def capture_state(self, session: Session, capture: Capture, shape: TableShape | None) -> CaptureState:

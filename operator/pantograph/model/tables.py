@@ -27,7 +27,11 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A foreign key: `columns` of `table` point at `parent_columns` of `parent`. Tables are (schema, name)."""
+    """A foreign key: `columns` of `table` point at `parent_columns` of `parent`. Tables are (schema, name).
+
+    index: of `table`, by which the engine finds the rows that point; "" where nobody needs to know. to_key:
+    parent_columns are the parent's primary key, or begin it; only told together with `index`.
+    """
 
     name: str
     table: tuple[str, str]
@@ -37,6 +41,17 @@ class Reference:
     on_delete: str = "NO ACTION"
     on_update: str = "NO ACTION"
     deferrable: bool = False
+    index: str = ""
+    to_key: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A table on which we may put no trigger. readable: we may read it. grant: the statement that would open it."""
+
+    table: tuple[str, str]
+    readable: bool
+    grant: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +60,9 @@ class TableShape:
 
     schema is "" where the engine has none. key: primary key columns in key order, empty without one. uniques: column
     sets that are unique and not null or not, without the primary key, each with its index's name first.
-    references: foreign keys that leave this table. referenced_by: those that point at it.
+    references: foreign keys that leave this table. referenced_by: those that point at it. upstream: where a cascade
+    fires no trigger, all foreign keys by which one may come to this table, from however far; closed: the tables that
+    those point at and we may not watch.
     identity: what tells this table from another one of the same name (an oid, a creation time).
     """
 
@@ -56,6 +73,8 @@ class TableShape:
     uniques: tuple[tuple[str, tuple[str, ...]], ...] = ()
     references: tuple[Reference, ...] = ()
     referenced_by: tuple[Reference, ...] = ()
+    upstream: tuple[Reference, ...] = ()
+    closed: tuple[Closed, ...] = ()
     identity: str = ""
     partitioned: bool = False
     triggers: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pantograph.dialects.base import CaptureState
+from pantograph.dialects.base import CaptureState, Statement
 from pantograph.model.changes import Capture
 from pantograph.model.tables import TableShape
 
@@ -20,7 +20,10 @@ class HomeSeen:
 
 @dataclass(frozen=True, slots=True)
 class TableSeen:
-    """A source table: its shape, None when it is not there, and the capture that is recorded for it, if any."""
+    """A source table: its shape, None when it is not there, and the capture that is recorded for it, if any.
+
+    leftovers: what takes away that of it which stands on other tables and is of no use any more.
+    """
 
     schema: str
     name: str
@@ -29,6 +32,7 @@ class TableSeen:
     state: CaptureState = NOTHING
     broken: str = ""
     in_the_way: str = ""
+    leftovers: tuple[Statement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,4 +97,5 @@ def plan(subject: str, dialect: Dialect, seen: TableSeen, capture: Capture) -> l
         capture = replace(capture, version=seen.capture.version + 1)
     why = seen.broken or "; ".join(seen.state.problems) or ("it is another table" if mends and not same_table else "")
     summary = f"{'mend' if mends else 'install'} capture of {seen.shape.label}" + (f" ({why})" if why and mends else "")
-    return [InstallCapture(subject, summary, tuple(dialect.install(capture, seen.shape)), capture, mends)]
+    statements = (*dialect.install(capture, seen.shape), *seen.leftovers)
+    return [InstallCapture(subject, summary, statements, capture, mends)]

@@ -1,5 +1,6 @@
 """What MariaDB is sent, and how its positions count, without a server."""
 
+import dataclasses
 import random
 
 import pymysql
@@ -9,10 +10,10 @@ from pantograph import dialects, errors
 from pantograph.dialects import base
 from pantograph.dialects.base import Address, Role
 from pantograph.dialects.mysql import capture as mysql_capture
-from pantograph.dialects.mysql import connections, positions, types
+from pantograph.dialects.mysql import connections, inspection, positions, types
 from pantograph.dialects.mysql.positions import Seen
 from pantograph.model.changes import Capture, Position
-from pantograph.model.tables import Column, Reference, TableShape
+from pantograph.model.tables import Closed, Column, Reference, TableShape
 from pantograph.model.types import Kind, LogicalType
 
 BIN = "character set utf8mb4 collate utf8mb4_bin"
@@ -140,21 +141,70 @@ def test_event_columns_are_the_widest_of_their_family(capture, shape, dialect):
 
 
 def test_another_engine_is_refused(shape):
-    import dataclasses
-
     with pytest.raises(errors.Refused, match="Aria"):
         mysql_capture.refuse_engine(dataclasses.replace(shape, identity="Aria:1"))
 
 
-def test_blind_spots_name_the_tables(shape):
-    import dataclasses
-
-    reference = Reference("fk", ("", "sel%ect"), ("order",), ("", "parents"), ("id",), on_delete="SET NULL")
-    child = dataclasses.replace(shape, references=(reference,), partitioned=True)
-    spots = mysql_capture.blind_spots(child)
-    assert any("parents" in spot for spot in spots)
-    assert any("PARTITION" in spot for spot in spots)
+def test_blind_spots_of_a_table(shape):
+    assert any("PARTITION" in spot for spot in mysql_capture.blind_spots(dataclasses.replace(shape, partitioned=True)))
     assert len(mysql_capture.blind_spots(shape)) == 3
+
+
+def _below(shape, *upstream, closed=()):
+    return dataclasses.replace(shape, upstream=upstream, closed=closed)
+
+
+UP = Reference(
+    "up", ("", "sel%ect"), ("order",), ("", "pa`rents"), ("id",), on_delete="SET NULL", on_update="CASCADE", index="u`p"
+)
+ABOVE = Reference("above", ("", "pa`rents"), ("a",), ("far", "a"), ("id",), on_delete="CASCADE", index="above")
+
+
+def test_a_cascade_is_noted_before_it_happens_row_by_row_and_by_the_index(dialect, capture, shape):
+    statements = {each.locks: each.sql for each in dialect.install(capture, _below(shape, UP, ABOVE)) if each.locks}
+    assert set(statements) == {"sel%ect", "pa`rents", "far.a"}
+    far = statements["far.a"]
+    assert far.startswith("create or replace trigger `far`.`pantograph_bd_")
+    assert " before delete on `far`.`a` for each row begin declare exit handler for " in far
+    assert (
+        "for r in (select t2.`order` as k0, t2.`na``me` as k1 from `sh``op`.`pa``rents` t1 force index (`above`) "
+        "straight_join `sh``op`.`sel%ect` t2 force index (`u``p`) "
+        "where t1.`a` = old.`id` and t2.`order` = t1.`id` for update) do insert into "
+    ) in far
+    assert "declare exit handler for 1442 begin if exists (select 1 from " in far
+    assert "where s0.`a` = old.`id` lock in share mode) then for r in (select s2.`order` as k0" in far
+    assert "values ('U', 3, utc_timestamp(6), connection_id(), r.k0, r.k1), " in far
+    assert "connection_id(), null, r.k1); end for" in far
+    update = next(each.sql for each in dialect.install(capture, _below(shape, UP)) if "before update" in each.sql)
+    assert "if not (binary old.`id` <=> binary new.`id`) then if unix_timestamp() < " in update
+    assert update.count("binary new.`id`") == 3
+    assert "connection_id(), new.`id`, r.k1); end for" in update
+
+
+def test_a_table_that_may_not_be_watched_has_no_trigger_and_is_said(dialect, capture, shape):
+    shut = Closed(("far", "a"), readable=True, grant="grant trigger on `far`.`a` to 'us'@'%'")
+    watched = _below(shape, UP, ABOVE, closed=(shut,))
+    assert {each.locks for each in dialect.install(capture, watched)} == {"", "sel%ect", "pa`rents"}
+    (spot,) = [each for each in dialect.blind_spots(watched) if shut.grant in each]
+    assert "from far.a to sel%ect (delete)" in spot
+
+
+def test_what_lies_between_and_may_not_be_read_is_not_read(dialect, capture, shape):
+    shut = Closed(("", "pa`rents"), readable=False, grant="grant select on x")
+    watched = _below(shape, UP, ABOVE, closed=(shut,))
+    assert {each.locks for each in dialect.install(capture, watched)} == {"", "sel%ect"}
+    (spot,) = [each for each in dialect.blind_spots(watched) if shut.grant in each]
+    assert "from pa`rents to" in spot
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "fits"),
+    [("web_shop", "web_shop", True), ("webXshop", "web_shop", True), ("webXshop", r"web\_shop", False),
+     ("web_shop", r"web\_shop", True), ("web_shop", "web%", True), ("a.b", "a.b", True), ("axb", "a.b", False),
+     ("50%", r"50\%", True), ("501", r"50\%", False)],
+)  # fmt: skip
+def test_a_database_in_a_grant_is_a_pattern(name, pattern, fits):
+    assert inspection._like(name, pattern) is fits
 
 
 def test_a_comparison_of_keys_is_spelled_out(dialect):

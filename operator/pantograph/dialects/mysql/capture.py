@@ -5,17 +5,22 @@ Why the lease is a sequence, and why a trigger inserts by VALUES: docs/decisions
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from pantograph import errors
 from pantograph.dialects.base import CaptureState, Session, Statement
-from pantograph.dialects.mysql import types
+from pantograph.dialects.mysql import cascades as cascading
+from pantograph.dialects.mysql import inspection, types
+from pantograph.dialects.mysql.cascades import Cascades
 from pantograph.model import names
 from pantograph.model.changes import Capture
 from pantograph.model.tables import Column, TableShape
 
 Quote = Callable[[str], str]
+_Triggers = dict[tuple[str, str], tuple[str, ...]]
+"""By database and name: table, event, timing and text."""
 
 LEASE = "lease_until"
 """A sequence that the triggers read. Reading a table in a trigger would lock its row until the writer's transaction
@@ -25,9 +30,10 @@ TROUBLE = "trouble"
 """When a trigger could not do its work: a row from the first transaction that met it."""
 
 # Errors of the trigger's own work that must not fail the application's write: the event table, one of its columns or
-# the lease is gone; a captured column was renamed; a right of ours was taken away; a value is wider than the widest.
+# the lease is gone; a captured column was renamed; a right of ours was taken away; a value is wider than the widest;
+# an index by which a child's rows were found is gone.
 # Not deadlocks and lock timeouts: they have rolled back more than the trigger's statement.
-_SURVIVED = (1054, 1142, 1143, 1146, 1264, 1292, 1366, 1406, 1136, 1364, 4091)
+_SURVIVED = (1054, 1142, 1143, 1146, 1176, 1264, 1292, 1366, 1406, 1136, 1364, 4091)
 
 EVENTS = {"i": "insert", "u": "update", "d": "delete"}
 
@@ -81,7 +87,15 @@ class Rendering:
             Statement(f"create or replace trigger {self.trigger(what)} {self.action(what, shape)}", label)
             for what in EVENTS
         ]
+        cascades = self.cascades(shape)
+        for (schema, name), (table, what) in cascades.wanted().items():
+            action = cascades.action(table, what, self.cascade_body(cascades, table, what))
+            sql = f"create or replace trigger {self.quote(schema)}.{self.quote(name)} {action}"
+            statements.append(Statement(sql, ".".join(filter(None, table))))
         return statements
+
+    def cascades(self, shape: TableShape) -> Cascades:
+        return Cascades(self.capture, shape, self.database, self.quote)
 
     def action(self, what: str, shape: TableShape) -> str:
         """The trigger from its event on."""
@@ -97,28 +111,43 @@ class Rendering:
             )
             both = self._insert("U", columns, ["old", "new"])
             insert = f"if {changed} then {both}; else {insert}; end if"
+        return f"begin {self._survives('continue')} {self._leased(insert)} end"
+
+    def cascade_body(self, cascades: Cascades, table: tuple[str, str], what: str) -> str:
+        """What a trigger on a table above does."""
+        noted = self._leased(cascades.notes(table, what, self._values))
+        condition = cascades.condition(table, what)
+        if condition:
+            noted = f"if {condition} then {noted} end if;"
+        # EXIT: after a cursor that did not open, going on would fail at its first row.
+        return f"begin {self._survives('exit')} {noted} end"
+
+    def _leased(self, statements: str) -> str:
+        return (
+            f"if unix_timestamp() < (select next_not_cached_value from {self.ours(LEASE)}) then {statements}; end if;"
+        )
+
+    def _survives(self, kind: str) -> str:
         survived = ", ".join(map(str, _SURVIVED))
         # The mark is written once: a plain look comes first, so that writers do not meet at a row, and what stands in
         # the way of the mark itself is let go too.
-        mark = (
+        return (
+            f"declare {kind} handler for {survived} "
             "begin declare continue handler for sqlexception begin end; "
             f"if not exists (select 1 from {self.ours(TROUBLE)} where capture = '{self.capture.id}') then "
             f"insert into {self.ours(TROUBLE)} (capture, at) values ('{self.capture.id}', utc_timestamp()); "
-            "end if; end"
-        )
-        return (
-            f"begin declare continue handler for {survived} {mark}; "
-            f"if unix_timestamp() < (select next_not_cached_value from {self.ours(LEASE)}) then {insert}; end if; end"
+            "end if; end;"
         )
 
     def _insert(self, op: str, columns: Iterable[Column], rows: list[str]) -> str:
-        columns = list(columns)
-        listed = ", ".join(f"k{i}" for i in range(len(columns)))
+        names_ = [column.name for column in columns]
+        return self._values(op, [[f"{row}.{self.quote(name)}" for name in names_] for row in rows])
+
+    def _values(self, op: str, rows: Sequence[Sequence[str]]) -> str:
+        listed = ", ".join(f"k{i}" for i in range(len(self.capture.columns)))
         # VALUES, never SELECT: an INSERT … SELECT keeps the AUTO-INC lock to the end of the application's statement.
         values = ", ".join(
-            f"('{op}', {self.capture.version}, utc_timestamp(6), connection_id(), "
-            f"{', '.join(f'{row}.{self.quote(c.name)}' for c in columns)})"
-            for row in rows
+            f"('{op}', {self.capture.version}, utc_timestamp(6), connection_id(), {', '.join(row)})" for row in rows
         )
         return f"insert into {self.events} (op, version, at, conn, {listed}) values {values}"
 
@@ -128,22 +157,86 @@ class Rendering:
         return [*dropped, Statement(f"drop table if exists {self.events}")]
 
     def state(self, session: Session, shape: TableShape | None) -> CaptureState:
-        there = {
-            row[0]: row[1:]
-            for row in session.rows(
-                "select trigger_name, event_object_table, event_manipulation, action_timing, action_statement, definer "
-                "from information_schema.triggers where trigger_schema = :schema and trigger_name in (:i, :u, :d)",
-                schema=self.database, **{what: self.trigger_name(what) for what in EVENTS},
-            )
-        }  # fmt: skip
         events = session.rows(
             "select column_name, column_type from information_schema.columns "
             "where table_schema = :schema and table_name = :table",
             schema=self.home, table=self.capture.event_table,
         )  # fmt: skip
-        if not there and not events:
+        if shape is not None:
+            # Another table above may have got a foreign key; nothing in the shape that was seen before tells.
+            here = (self.capture.schema, self.capture.table)
+            above, closed = inspection.upstream(session, here, self.database)
+            shape = dataclasses.replace(shape, upstream=above, closed=closed)
+        found = self._triggers(session, shape)
+        if not found and not events:
             return CaptureState(False)
-        return CaptureState(True, tuple(self._problems(session, shape, there, dict(events))))
+        own = {(self.database, self.trigger_name(what)): what for what in EVENTS}
+        there = {name: found.pop((schema, name)) for schema, name in own if (schema, name) in found}
+        problems = [*self._problems(session, shape, there, dict(events)), *self._beside(session, shape, found)]
+        return CaptureState(True, tuple(problems))
+
+    def _triggers(self, session: Session, shape: TableShape | None) -> _Triggers:
+        """All of this capture's, in the databases where some are needed now; in all, where the shape is not known."""
+        sql = (
+            "select trigger_schema, trigger_name, event_object_table, event_manipulation, action_timing, "
+            "action_statement from information_schema.triggers "
+            "where (trigger_name in (:i, :u, :d) or trigger_name like :beside)"
+        )
+        params = {what: self.trigger_name(what) for what in EVENTS} | {"beside": Cascades.pattern(self.capture)}
+        if shape is None:
+            rows = session.rows(sql, **params)
+        else:
+            schemas = dict.fromkeys([self.database, *(schema for schema, _ in self.cascades(shape).wanted())])
+            sql += " and trigger_schema = :schema"
+            rows = [row for schema in schemas for row in session.rows(sql, **params, schema=schema)]
+        return {(row[0], row[1]): tuple(row[2:]) for row in rows}
+
+    def leftovers(self, session: Session, shape: TableShape | None) -> list[Statement]:
+        """What takes away those that no foreign key needs."""
+        needed = self.cascades(shape).wanted() if shape is not None else {}
+        own = [self.trigger_name(what) for what in EVENTS]
+        return [
+            Statement(
+                f"drop trigger if exists {self.quote(schema)}.{self.quote(name)}",
+                f"{schema}.{table}" if schema != self.database or self.capture.schema else table,
+            )
+            for (schema, name), (table, *_) in sorted(self._triggers(session, shape).items())
+            if (schema, name) not in needed and not (schema == self.database and name in own)
+        ]
+
+    def _beside(self, session: Session, shape: TableShape | None, beside: _Triggers) -> Iterable[str]:
+        if shape is None:
+            return
+        cascades = self.cascades(shape)
+        needed = cascades.wanted()
+        for place, (table, what) in needed.items():
+            label, event = ".".join(filter(None, table)), cascading.EVENTS[what]
+            found = beside.get(place)
+            if found is None:
+                yield f"the trigger for {event} on {label}, from which a foreign key cascades, is missing"
+                continue
+            on, manipulation, timing, body = found
+            planned = _normal(self.cascade_body(cascades, table, what))
+            if (on, manipulation, timing) != (table[1], event.upper(), "BEFORE") or _normal(body) != planned:
+                yield f"the trigger for {event} on {label} is not the one that was planned"
+            elif what == "u" and self._comes_after(session, place, table):
+                # It may change the row once more, and what we noted would be the wrong key.
+                yield f"a trigger before update on {label} fires after ours"
+        for place in beside:
+            if place not in needed:
+                yield f"the trigger {'.'.join(place)} is of no use any more"
+
+    def _comes_after(self, session: Session, place: tuple[str, str], table: tuple[str, str]) -> bool:
+        order = [
+            str(name)
+            for (name,) in session.rows(
+                "select trigger_name from information_schema.triggers where event_object_schema = :schema "
+                "and event_object_table = :table and event_manipulation = 'UPDATE' and action_timing = 'BEFORE' "
+                "order by action_order",
+                schema=place[0], table=table[1],
+            )
+        ]  # fmt: skip
+        return any(not name.startswith("pantograph_b") for name in order[order.index(place[1]) + 1 :])
 
     def _problems(
         self, session: Session, shape: TableShape | None, there: dict[str, tuple[str, ...]], events: dict[str, str]
@@ -167,7 +260,7 @@ class Rendering:
             if found_trigger is None:
                 yield f"the trigger for {event} is missing"
                 continue
-            table, manipulation, timing, body, _ = found_trigger
+            table, manipulation, timing, body = found_trigger
             expected = (self.capture.table, event.upper(), "AFTER")
             if (table, manipulation, timing) != expected or _normal(body) != _normal(self.body(what, shape)):
                 yield f"the trigger for {event} is not the one that was planned"
@@ -213,23 +306,5 @@ def blind_spots(shape: TableShape) -> tuple[str, ...]:
         "next look",
         "what replication replays row by row fires no trigger on a replica",
     ]
-    taking = {
-        reference.name for reference in shape.references if "CASCADE" in (reference.on_delete, reference.on_update)
-    }
-    taking |= {r.name for r in shape.references if "SET NULL" in (r.on_delete, r.on_update)}
-    if taking:
-        parents = sorted({reference.parent[1] for reference in shape.references if reference.name in taking})
-        spots.append(
-            f"deletes and updates that foreign keys carry on from {', '.join(parents)} to {shape.name} fire no trigger"
-        )
     partition = ["ALTER TABLE … EXCHANGE, DROP and TRUNCATE PARTITION fire no trigger"] if shape.partitioned else []
-    children = sorted(
-        {
-            reference.table[1]
-            for reference in shape.referenced_by
-            if {reference.on_delete, reference.on_update} & {"CASCADE", "SET NULL", "SET DEFAULT"}
-        }
-    )
-    if children:
-        spots.append(f"rows of {', '.join(children)} that a foreign key takes along fire no trigger there")
     return (*spots, *partition)

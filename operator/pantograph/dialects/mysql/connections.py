@@ -79,7 +79,7 @@ def connect(address: Address, role: Role, timeout: float, statement_limit: str) 
                 f"innodb_lock_wait_timeout = {_ROW_LOCK[role]}, lock_wait_timeout = {1 if role is Role.ADMIN else 20}, "
                 # An UPDATE that joins keeps what it is going to write in a table that should not go to the disk.
                 f"group_concat_max_len = 1048576, tmp_table_size = {_MEMORY}, max_heap_table_size = {_MEMORY}, "
-                f"sql_auto_is_null = 0, {statement_limit.format(seconds=_STATEMENT[role])}"
+                f"sql_auto_is_null = 0, sql_quote_show_create = 1, {statement_limit.format(seconds=_STATEMENT[role])}"
             )
     except BaseException:
         raw.close()

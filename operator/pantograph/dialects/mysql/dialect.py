@@ -195,11 +195,15 @@ class MySQL(base.Dialect):
     def uninstall(self, capture: Capture) -> list[base.Statement]:
         return self._rendering(capture).remove()
 
+    def leftovers(self, session: base.Session, capture: Capture, shape: TableShape | None) -> list[base.Statement]:
+        return self._rendering(capture).leftovers(session, shape)
+
     def capture_state(self, session: base.Session, capture: Capture, shape: TableShape | None) -> base.CaptureState:
         return self._rendering(capture).state(session, shape)
 
     def blind_spots(self, shape: TableShape) -> tuple[str, ...]:
-        return capture.blind_spots(shape)
+        seen = Capture(names.capture_id(shape.schema, shape.name), shape.schema, shape.name, shape.key, shape.key, "")
+        return (*capture.blind_spots(shape), *self._rendering(seen).cascades(shape).gaps())
 
     def now(self) -> str:
         return "cast(unix_timestamp(sysdate(6)) as double)"

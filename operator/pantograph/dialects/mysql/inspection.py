@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from pantograph import errors
-from pantograph.dialects.base import Numbering, Role, Server, Session
+from pantograph.dialects.base import Numbering, Role, Server, Session, verbatim
 from pantograph.dialects.mysql import types
-from pantograph.model.tables import Column, Reference, TableShape
+from pantograph.model.tables import Closed, Column, Reference, TableShape
 
 OLDEST = {"mariadb": (10, 5), "mysql": (8, 0)}
 
@@ -125,14 +127,18 @@ def shape(session: Session, schema: str, database: str, table: str, *, mariadb: 
         "where event_object_schema = :schema and event_object_table = :table order by trigger_name",
         **here,
     )
+    own = database if not schema else ""
+    above, closed = upstream(session, (schema, table), database)
     return TableShape(
         schema=schema,
         name=table,
         columns=columns,
         key=tuple(primary) if all(primary) else (),
         uniques=uniques,
-        references=_references(session, here, "table", database if not schema else ""),
-        referenced_by=_references(session, here, "referenced_table", database if not schema else ""),
+        references=_references(session, here, "table", own),
+        referenced_by=_references(session, here, "referenced_table", own),
+        upstream=above,
+        closed=closed,
         identity=f"{engine}:{identity(session, here['schema'], table) or created}",
         partitioned="partitioned" in str(options or ""),
         triggers=tuple(row[0] for row in triggers),
@@ -204,6 +210,153 @@ def _references(session: Session, here: dict[str, str], side: str, own: str) -> 
             )
         )
     return tuple(found)
+
+
+_CARRIED = {"CASCADE", "SET NULL"}
+
+
+def upstream(
+    session: Session, table: tuple[str, str], database: str
+) -> tuple[tuple[Reference, ...], tuple[Closed, ...]]:
+    """All foreign keys by which a cascade may come to `table`, with their indexes; and tables that we may not watch."""
+    found: list[Reference] = []
+    keys: dict[tuple[str, str], tuple[str, ...]] = {}
+    seen, waiting = {table}, [table]
+    while waiting:
+        child = waiting.pop(0)
+        written = _written(session, child, database)
+        keys[child] = _plain(match[1]) if (match := _PRIMARY_KEY.search(written)) else ()
+        leaving = _leaving(written, child, database)
+        carried = [each for each in leaving if {each.on_delete, each.on_update} & _CARRIED]
+        indexes = _indexes(session, {"schema": child[0] or database, "table": child[1]}) if carried else {}
+        for each in carried:
+            found.append(dataclasses.replace(each, index=_serving(indexes, each.columns)))
+            if each.parent not in seen:
+                seen.add(each.parent)
+                waiting.append(each.parent)
+    parents = list(dict.fromkeys(each.parent for each in found))
+    closed = _closed(session, table, parents, database) if parents else ()
+    return tuple(
+        dataclasses.replace(each, to_key=_begins(keys[each.parent], each.parent_columns)) for each in found
+    ), closed
+
+
+_NAME = r"`(?:[^`]|``)+`"
+_FOREIGN_KEY = re.compile(
+    rf"^  CONSTRAINT (?P<name>{_NAME}) FOREIGN KEY \((?P<columns>{_NAME}(?:, {_NAME})*)\) "
+    rf"REFERENCES (?:(?P<schema>{_NAME})\.)?(?P<parent>{_NAME}) \((?P<keys>{_NAME}(?:, {_NAME})*)\)"
+    r"(?: ON DELETE (?P<delete>CASCADE|SET NULL|NO ACTION|SET DEFAULT|RESTRICT))?"
+    r"(?: ON UPDATE (?P<update>CASCADE|SET NULL|NO ACTION|SET DEFAULT|RESTRICT))?",
+    re.MULTILINE,
+)
+
+
+_PRIMARY_KEY = re.compile(rf"^  PRIMARY KEY \(({_NAME}(?:,{_NAME})*)", re.MULTILINE)
+
+
+def _plain(text: str) -> tuple[str, ...]:
+    return tuple(each[1:-1].replace("``", "`") for each in re.findall(_NAME, text))
+
+
+def _begins(key: Sequence[str], columns: Sequence[str]) -> bool:
+    return not key or tuple(key[: len(columns)]) == tuple(columns)
+
+
+def _written(session: Session, table: tuple[str, str], database: str) -> str:
+    """A table as the server writes it down for whoever has any right on it; "" for nobody else, and when it is gone.
+
+    What cascades do is in `referential_constraints` too, but shown only to a right on the whole database beyond SELECT.
+    """
+    try:
+        row = session.row(verbatim(f"show create table {_quoted(table[0] or database)}.{_quoted(table[1])}"))
+    except errors.Unreachable:
+        raise
+    except errors.DatabaseError:
+        return ""
+    return str(row[1])
+
+
+def _leaving(written: str, table: tuple[str, str], database: str) -> list[Reference]:
+    found = []
+    for match in _FOREIGN_KEY.finditer(written):
+        (other,) = _plain(match["schema"]) if match["schema"] else (table[0] or database,)
+        found.append(
+            Reference(
+                name=_plain(match["name"])[0],
+                table=table,
+                columns=_plain(match["columns"]),
+                parent=("" if not table[0] and other == database else other, _plain(match["parent"])[0]),
+                parent_columns=_plain(match["keys"]),
+                on_delete=match["delete"] or "RESTRICT",
+                on_update=match["update"] or "RESTRICT",
+            )
+        )
+    return found
+
+
+def _indexes(session: Session, here: dict[str, str]) -> dict[str, list[str | None]]:
+    indexes: dict[str, list[str | None]] = {}
+    for index, column in session.rows(
+        "select index_name, if(sub_part is null, column_name, null) from information_schema.statistics "
+        "where table_schema = :schema and table_name = :table order by index_name, seq_in_index",
+        **here,
+    ):
+        indexes.setdefault(index, []).append(column)
+    return indexes
+
+
+def _serving(indexes: dict[str, list[str | None]], columns: Sequence[str]) -> str:
+    """The engine keeps an index that begins with the foreign key's columns; of several, the narrowest."""
+    fit = [(len(cols), name) for name, cols in indexes.items() if cols[: len(columns)] == list(columns)]
+    return min(fit)[1] if fit else ""
+
+
+def _closed(
+    session: Session, table: tuple[str, str], parents: Sequence[tuple[str, str]], database: str
+) -> tuple[Closed, ...]:
+    """Which of `parents` our account may not put a trigger on, by its own rights: a trigger runs without roles."""
+    (account,) = session.row("select current_user()")
+    user, _, host = str(account).rpartition("@")
+    rights = session.rows(
+        "select null, null, privilege_type from information_schema.user_privileges where grantee = :who "
+        "union all select table_schema, null, privilege_type from information_schema.schema_privileges "
+        "where grantee = :who "
+        "union all select table_schema, table_name, privilege_type from information_schema.table_privileges "
+        "where grantee = :who",
+        who=f"'{user}'@'{host}'",
+    )  # fmt: skip
+
+    def missing(one: tuple[str, str]) -> list[str]:
+        schema = one[0] or database
+        has = {
+            right for place, name, right in rights
+            if (place is None or (_like(schema, place) if name is None else schema == place)) and name in (None, one[1])
+        }  # fmt: skip
+        return [right for right in ("SELECT", "TRIGGER") if right not in has]
+
+    if missing(table):
+        return ()  # what these lists say cannot be all, or the table itself could not be captured; the server will say
+    return tuple(
+        Closed(
+            one,
+            "SELECT" not in lacking,
+            f"grant {', '.join(lacking).lower()} on {_quoted(one[0] or database)}.{_quoted(one[1])} "
+            f"to '{user}'@'{host}'",
+        )
+        for one in parents
+        if (lacking := missing(one))
+    )
+
+
+def _like(name: str, pattern: str) -> bool:
+    """Does a database's name match a name as GRANT takes it?"""
+    parts = re.split(r"(\\.|_|%)", pattern)
+    wild = {"_": ".", "%": ".*"}
+    return re.fullmatch("".join(wild.get(p) or re.escape(p.removeprefix("\\")) for p in parts), name, re.S) is not None
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
 
 
 def tables(session: Session, schema: str) -> list[str]:
