@@ -73,6 +73,20 @@ def _options(
     pass
 
 
+def _known(context: typer.Context, incomplete: str) -> list[str]:
+    """Names of Reflections, for a shell that completes: those of the files that the call has so far."""
+    from pantograph.api import manifests
+
+    found, _ = manifests.read(context.params.get("files") or [], None)
+    return sorted({name for _, name in found.reflections if name.startswith(incomplete)})
+
+
+Names = Annotated[
+    list[str],
+    typer.Argument(metavar="NAME", help="Reflections, as their manifests name them.", autocompletion=_known),
+]
+
+
 @app.command(short_help="See it work: a small shop, mirrored live while it sells.")
 def demo(
     folder: Annotated[
@@ -92,6 +106,64 @@ def demo(
     from pantograph.cli.demo import play
 
     raise typer.Exit(play.run(Path(folder), seconds))
+
+
+@app.command(short_help="Write manifests for the tables of a database.")
+def generate(
+    files: Files,
+    to: Annotated[str, typer.Option(metavar="NAME", help="The Database that the copies go to.")],
+    source: Annotated[
+        str, typer.Option("--from", metavar="NAME", help="The Database with the tables; needed when there are several.")
+    ] = "",
+    tables: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Tables to mirror: `orders`, `public.*`, `sales.o*`; all by default."),
+    ] = None,
+    exclude: Annotated[list[str] | None, typer.Option(metavar="PATTERN", help="Tables to leave out.")] = None,
+    to_schema: Annotated[str, typer.Option(metavar="NAME", help="Schema of the copies; unless given, the same.")] = "",
+    prefix: Annotated[str, typer.Option(metavar="TEXT", help="What the names of the objects begin with.")] = "",
+    installation: Installation = "local",
+    namespace: Namespace = "default",
+) -> None:
+    """Print a SourceTable and a Reflection for each table that can be mirrored: `… > mirror/tables.yaml`.
+
+    Standard error says which tables were left out, and why. The same database gives the same manifests in every run.
+    """
+    from pantograph.cli import generating
+
+    asked = generating.Asked(
+        files, to, source, tables or ("*",), exclude or (), to_schema, prefix, installation, namespace
+    )
+    raise typer.Exit(generating.run(asked))
+
+
+@app.command(short_help="What a manifest may say.")
+def explain(
+    field: Annotated[
+        str,
+        typer.Argument(metavar="[KIND[.FIELD]]", help="`reflection`, `database.spec.reflector`; the kinds without."),
+    ] = "",
+) -> None:
+    """Explain a kind of object, or a field of it with all below: what it takes, is for, and what holds without it."""
+    from pantograph.cli import explaining
+
+    raise typer.Exit(explaining.run(field))
+
+
+@app.command(short_help="Say what `run` would do, as SQL; change nothing.")
+def plan(
+    files: Files,
+    adopt: Annotated[bool, typer.Option("--adopt", help="Plan as `run --adopt` would act.")] = False,
+    installation: Installation = "local",
+    namespace: Namespace = "default",
+) -> None:
+    """Print the SQL that `run` would send, the locks it takes, what no trigger sees, and how many rows it would copy.
+
+    Changes nothing. Exit status: 0 when there is nothing to do, 3 when there is.
+    """
+    from pantograph.cli import planning
+
+    raise typer.Exit(planning.run(files, installation=installation, namespace=namespace, adopt=adopt))
 
 
 @app.command(short_help="Mirror, live, until you stop it.")
@@ -121,6 +193,25 @@ def run(
     raise typer.Exit(
         running.run(running.Asked(files, once, wait, metrics_port, metrics_address, adopt, installation, namespace))
     )
+
+
+@app.command(short_help="Say how far everything is.")
+def status(
+    files: Files,
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FORMAT", help="table, wide, json or yaml.")
+    ] = "table",
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again every two seconds, until Ctrl-C.")] = False,
+    installation: Installation = "local",
+    namespace: Namespace = "default",
+) -> None:
+    """A table for each kind, from the databases themselves: it works wherever `run` runs.
+
+    Exit status: 0 when all is Ready, 3 when something is not.
+    """
+    from pantograph.cli import standing
+
+    raise typer.Exit(standing.run(files, installation=installation, namespace=namespace, output=output, watch=watch))
 
 
 @app.command(short_help="Are the copies equal? Asked while they are live.")
@@ -153,55 +244,6 @@ def verify(
     raise typer.Exit(
         verifying.verify(verifying.Asked(files, names or (), repair, show_keys, output, rest, installation, namespace))
     )
-
-
-@app.command(short_help="Say what `run` would do, as SQL; change nothing.")
-def plan(
-    files: Files,
-    adopt: Annotated[bool, typer.Option("--adopt", help="Plan as `run --adopt` would act.")] = False,
-    installation: Installation = "local",
-    namespace: Namespace = "default",
-) -> None:
-    """Print the SQL that `run` would send, the locks it takes, what no trigger sees, and how many rows it would copy.
-
-    Changes nothing. Exit status: 0 when there is nothing to do, 3 when there is.
-    """
-    from pantograph.cli import planning
-
-    raise typer.Exit(planning.run(files, installation=installation, namespace=namespace, adopt=adopt))
-
-
-@app.command(short_help="Say how far everything is.")
-def status(
-    files: Files,
-    output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FORMAT", help="table, wide, json or yaml.")
-    ] = "table",
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again every two seconds, until Ctrl-C.")] = False,
-    installation: Installation = "local",
-    namespace: Namespace = "default",
-) -> None:
-    """A table for each kind, from the databases themselves: it works wherever `run` runs.
-
-    Exit status: 0 when all is Ready, 3 when something is not.
-    """
-    from pantograph.cli import standing
-
-    raise typer.Exit(standing.run(files, installation=installation, namespace=namespace, output=output, watch=watch))
-
-
-def _known(context: typer.Context, incomplete: str) -> list[str]:
-    """Names of Reflections, for a shell that completes: those of the files that the call has so far."""
-    from pantograph.api import manifests
-
-    found, _ = manifests.read(context.params.get("files") or [], None)
-    return sorted({name for _, name in found.reflections if name.startswith(incomplete)})
-
-
-Names = Annotated[
-    list[str],
-    typer.Argument(metavar="NAME", help="Reflections, as their manifests name them.", autocompletion=_known),
-]
 
 
 @app.command(short_help="Have a Reflection stand still; its changes wait.")
@@ -240,35 +282,6 @@ def retry(names: Names, files: Files, installation: Installation = "local", name
     from pantograph.cli import retrying
 
     raise typer.Exit(retrying.run(names, files, installation=installation, namespace=namespace))
-
-
-@app.command(short_help="Write manifests for the tables of a database.")
-def generate(
-    files: Files,
-    to: Annotated[str, typer.Option(metavar="NAME", help="The Database that the copies go to.")],
-    source: Annotated[
-        str, typer.Option("--from", metavar="NAME", help="The Database with the tables; needed when there are several.")
-    ] = "",
-    tables: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATTERN", help="Tables to mirror: 'orders', 'public.*', 'sales.o*'; all by default."),
-    ] = None,
-    exclude: Annotated[list[str] | None, typer.Option(metavar="PATTERN", help="Tables to leave out.")] = None,
-    to_schema: Annotated[str, typer.Option(metavar="NAME", help="Schema of the copies; unless given, the same.")] = "",
-    prefix: Annotated[str, typer.Option(metavar="TEXT", help="What the names of the objects begin with.")] = "",
-    installation: Installation = "local",
-    namespace: Namespace = "default",
-) -> None:
-    """Print a SourceTable and a Reflection for each table that can be mirrored: `… > mirror/tables.yaml`.
-
-    Standard error says which tables were left out, and why. The same database gives the same manifests in every run.
-    """
-    from pantograph.cli import generating
-
-    asked = generating.Asked(
-        files, to, source, tables or ("*",), exclude or (), to_schema, prefix, installation, namespace
-    )
-    raise typer.Exit(generating.run(asked))
 
 
 @app.command(short_help="May the application move to the copy now?")

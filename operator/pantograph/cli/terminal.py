@@ -84,7 +84,9 @@ class Log:
         """Something happened."""
         if self._console is None:
             at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            print(f"{at} {what} {fields(values)}".rstrip(), file=self._stream, flush=True)
+            # In one piece: print() would write the line's end by itself, behind another thread's line.
+            self._stream.write(f"{at} {what} {fields(values)}".rstrip() + "\n")
+            self._stream.flush()
             return
         from rich.text import Text
 

@@ -216,6 +216,7 @@ def _conclude(
         (f"pantograph status -f {there}", "what is mirrored, and how far it is"),
         (f"pantograph run -f {there}", "mirror without the shop's writer; write to shop.db as you like"),
         (f"pantograph verify -f {there}", "are both files equal? also while they change"),
+        ("pantograph explain reflection", f"what else {MANIFESTS} may say; `run` follows it while you edit"),
         (f"pantograph remove -f {there}", "take capture out of shop.db again; the rows of the copy stay"),
     )
     width = max(len(call) for call, _ in steps)
