@@ -120,3 +120,29 @@ def test_a_retry_says_what_it_found_and_that_nobody_is_there_to_do_it(call, shop
     assert tried.stdout == "Reflection orders: 1 row tried again now\n"
     assert tried.stderr == "pantograph: nobody moves rows of Database shop now; `pantograph run` will try them\n"
     assert shop.destination.execute("select digest from pantograph_keys where next_try = 0") == [("x",)]
+
+
+def test_a_retry_brings_a_dead_letter_whose_reason_is_gone(call, start, tmp_path, sqlite_db, pg_db):
+    here, there = sqlite_db("shop"), pg_db()
+    here.execute("create table orders (id integer primary key, quantity integer)")
+    there.execute("create table orders (id bigint primary key, quantity bigint constraint few check (quantity < 10))")
+    path = write(
+        tmp_path,
+        [
+            *here.manifests(name="shop"),
+            *there.manifests("destination", name="copy"),
+            source_table("orders"),
+            reflection("orders", onError="DeadLetter"),
+        ],
+    )
+    running = start("run", "-f", path)
+    running.said(STREAMING)
+    here.execute("insert into orders values (1, 5), (2, 50)")
+    wait_for(lambda: there.execute("select id from orders order by id") == [(1,)])
+    wait_for(lambda: "1 row tried again" in call("retry", "orders", "-f", path).stdout)
+    assert there.execute("select id from orders order by id") == [(1,)]
+    there.execute("alter table orders drop constraint few")
+    # By itself it would be tried again in a minute or two.
+    assert call("retry", "orders", "-f", path).returncode == 0
+    wait_for(lambda: there.execute("select id from orders order by id") == [(1,), (2,)], 20.0)
+    assert running.end() == 0
