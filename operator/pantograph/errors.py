@@ -141,6 +141,12 @@ class CaptureDrift(PantographError):
     reason = "CaptureDrift"
 
 
+class SchemaChanged(PantographError):
+    """Columns of the source were dropped or have another type, and the destination's do not follow by themselves."""
+
+    reason = "SchemaChanged"
+
+
 class CaptureOwned(PantographError):
     """The capture in this source belongs to another installation; adopt it or leave it."""
 

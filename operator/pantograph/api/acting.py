@@ -25,8 +25,6 @@ class NotActing:
 
 NOT_ACTING = (
     NotActing("Database", "spec.dialect", acting=("postgresql", "mariadb", "sqlite")),
-    NotActing("Reflection", "spec.schemaChange.dropped"),
-    NotActing("Reflection", "spec.schemaChange.retyped"),
     NotActing("Reflection", "spec.verify"),
 )
 

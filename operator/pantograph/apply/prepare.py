@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pantograph import errors
-from pantograph.apply import execute, expressions, observe
+from pantograph.apply import changes, execute, expressions, observe
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import SOURCE_TABLES, Dialect, MetaTable, Role, Statement
 from pantograph.model.changes import Capture, Control
@@ -18,7 +18,7 @@ from pantograph.model.mirrors import Mirror
 from pantograph.model.tables import TableShape
 from pantograph.pipeline import checkpoints, fence, mapping, ordering, steps
 from pantograph.reconcile import reflections, sourcetables
-from pantograph.reconcile.actions import Action, InstallCapture, MakeHome
+from pantograph.reconcile.actions import Action, InstallCapture, MakeHome, WidenColumns
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,8 @@ class WantedCopy:
     delete_statement: str = ""
     database: str = ""
     add_columns: bool = True
+    dropped: str = "Keep"
+    retyped: str = "Widen"
     initial_snapshot: bool = True
     resync_token: str = ""
     on_position_lost: str = "Sweep"
@@ -89,7 +91,8 @@ class Captured:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A Reflection that can move. table: identity of its destination table. empty: no row is there."""
+    """A Reflection that can move. table: identity of its destination table. empty: no row is there. columns: those of
+    the source that it copies, with their types."""
 
     wanted: WantedCopy
     mirror: Mirror
@@ -100,6 +103,7 @@ class Ready:
     mended: bool
     purged: str
     checkpoint: checkpoints.Checkpoint | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -214,8 +218,13 @@ def copies(
     estimate: Callable[[Captured], int] = lambda _: 0,
     try_rows: Callable[[Mirror], None] = lambda _: None,
     ask: expressions.Ask = lambda *_: None,
+    alter: Callable[[str], bool] = lambda _: True,
 ) -> dict[str, Ready]:
-    """Reflections into one destination Database that can move, by name; what is wrong with one goes into the report."""
+    """Reflections into one destination Database that can move, by name; what is wrong with one goes into the report.
+
+    alter: of a Reflection's name, whether columns of its destination may be given another type now, which can take a
+    while; otherwise it fails as `Widening`.
+    """
     with session.step(steps.INSPECT):
         target.check(session, Role.WRITER)
     there = home(session, target, checkpoints.TABLES, f"Database {target.address.label}", report, act=act)
@@ -236,7 +245,7 @@ def copies(
         try:
             one = _copy(
                 session, target, origin, copy, captured[copy.source], known, report,
-                act=act, estimate=estimate, try_rows=try_rows, ask=ask,
+                act=act, estimate=estimate, try_rows=try_rows, ask=ask, alter=alter,
             )  # fmt: skip
         except errors.PantographError as error:
             if isinstance(error, errors.Unreachable):
@@ -297,6 +306,7 @@ def _copy(
     estimate: Callable[[Captured], int],
     try_rows: Callable[[Mirror], None],
     ask: expressions.Ask,
+    alter: Callable[[str], bool],
 ) -> Ready | None:
     if copy.where:
         ask(captured.shape, copy.where, "spec.where", True)
@@ -304,7 +314,8 @@ def _copy(
         if item.expression:
             ask(captured.shape, item.expression, f"spec.columns[{number}].expression", False)
     seen = observe.destination(session, target, copy.schema, copy.table)
-    asked = copy.asked
+    checkpoint = known.get(checkpoint_name(copy.name))
+    asked, remembered = changes.asked(copy, captured.shape, checkpoint)
     layout = mapping.layout(asked, captured.shape, captured.capture.key)
     mapping.check_index(layout, captured.shape, captured.capture.key, origin, captured.indexes)
     if seen.shape is None and copy.missing_row != "Insert":
@@ -321,6 +332,8 @@ def _copy(
         create=copy.create,
         add=copy.add_columns,
     )
+    if seen.shape is not None:
+        planned = changes.widened(copy, layout, remembered, captured.shape, planned, origin, target)
     if not copy.add_columns:
         present = {column.name for column in planned.shape.columns}
         left_out = tuple(item.source for item in layout.items if item.destination not in present)
@@ -333,7 +346,6 @@ def _copy(
     mirror = worked_out(planned.shape)
     if copy.where:
         try_rows(mirror)
-    checkpoint = known.get(checkpoint_name(copy.name))
     empty = seen.shape is None or not observe.rows_there(session, target, mirror, seen.shape)
     ours = checkpoint is not None and (
         checkpoint.state.table == planned.shape.identity
@@ -349,7 +361,11 @@ def _copy(
     shape = planned.shape
     for action in planned.actions:
         report.actions.append((target.address.label, action))
-        if act:
+        if act and isinstance(action, WidenColumns):
+            if not alter(copy.name):
+                raise errors.DependencyNotReady(f"{action.summary}: about to begin", reason="Widening")
+            changes.widen(session, target, action)
+        elif act:
             execute.run(session, target, action)
     if planned.actions and act:
         again = observe.destination(session, target, copy.schema, copy.table).shape
@@ -367,4 +383,5 @@ def _copy(
         mended=captured.mended,
         purged=captured.purged,
         checkpoint=checkpoint,
+        columns=changes.copied(copy, layout, captured.shape, remembered),
     )

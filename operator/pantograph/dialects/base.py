@@ -789,6 +789,10 @@ class Dialect(abc.ABC):
         """SQL by which a person could have a column numbered, from `next_` on; "" where only another table could."""
         raise NotImplementedError(self.name)
 
+    def change_type(self, schema: str, name: str, column: Column, native: str) -> Statement | None:
+        """ALTER TABLE … that gives a column, as it is there, another type and nothing else; None where none can."""
+        return None
+
     @abc.abstractmethod
     def stage(self, session: Session, mirror: Mirror, batches: Batches) -> Staged:
         """Put rows (canonical values) where `upsert` and `delete` can use them, by the engine's fastest safe way; a

@@ -13,7 +13,7 @@ class Column:
     """One column. `native` is its type as the engine prints it, with modifiers and collation where they matter.
 
     `generated`: computed by the database (nothing may be written to it). `identity`: numbered by the database unless a
-    value is given.
+    value is given. rest: of its definition, what a statement that gives it another type must repeat.
     """
 
     name: str
@@ -23,6 +23,7 @@ class Column:
     generated: bool = False
     identity: bool = False
     collation: str = ""
+    rest: str = ""
 
 
 @dataclass(frozen=True, slots=True)

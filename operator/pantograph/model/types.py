@@ -28,7 +28,7 @@ and the fastest drivers hand text out with no conversion at all.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 class Kind(enum.StrEnum):
@@ -119,6 +119,19 @@ def misfit(source: LogicalType, destination: LogicalType) -> str | None:
     if source.kind is Kind.INTEGER and source.bits <= 8 and destination.kind is Kind.BOOLEAN:
         return None  # MariaDB's boolean is a tinyint(1); a 2 is refused by the destination when it comes
     return refusal
+
+
+def wider(there: LogicalType, here: LogicalType) -> LogicalType | None:
+    """A type that holds every value of both; None when neither of the two does, nor a decimal with room for both."""
+    if misfit(there, here) is None:
+        return here
+    if misfit(here, there) is None:
+        return there
+    if there.kind is here.kind is Kind.DECIMAL and there.precision and here.precision:
+        scale = max(there.scale, here.scale)
+        whole = max(there.precision - there.scale, here.precision - here.scale)
+        return replace(here, precision=whole + scale, scale=scale)
+    return None
 
 
 def _holds(source: LogicalType, destination: LogicalType) -> bool:

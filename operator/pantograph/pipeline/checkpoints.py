@@ -92,7 +92,8 @@ class State:
     destination table. shaping: a hash of all that decides what a row looks like; another one means a sweep.
     fingerprint: of the source table then; another one means a sweep, for DDL may have changed values with no event.
     in_step: a Reflection that moves with its stream has no position of its own. stream: the name of that stream's
-    checkpoint. destination, key: the table and the columns that find a row. waits: for rows that others insert.
+    checkpoint. columns: the source's columns that were copied, with their types then. destination, key: the table and
+    the columns that find a row. waits: for rows that others insert.
     """
 
     incarnation: str = ""
@@ -110,6 +111,7 @@ class State:
     table: str = ""
     shaping: str = ""
     fingerprint: str = ""
+    columns: dict[str, str] = field(default_factory=dict)
     resync_token: str = ""
     destination: list[str] = field(default_factory=list)
     key: list[str] = field(default_factory=list)

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pantograph import errors
@@ -45,6 +46,7 @@ class Begun:
     table: str
     resync_token: str
     keep: bool = False
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 def begin(route: Route, group: Group, how: Begun) -> None:
@@ -64,6 +66,7 @@ def begin(route: Route, group: Group, how: Begun) -> None:
             complete=state.complete and how.reason != "Snapshot",
             shaping=how.shaping,
             fingerprint=group.mirrors[0].fingerprint,
+            columns=dict(how.columns),
             table=how.table,
             resync_token=how.resync_token,
             incarnation=route.incarnation,

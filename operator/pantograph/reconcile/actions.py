@@ -48,5 +48,10 @@ class AddColumns(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class WidenColumns(Action):
+    """Give columns of a destination table a type that holds more."""
+
+
+@dataclass(frozen=True, slots=True)
 class LeaveHome(Action):
     """Drop the tables that are ours, and the place that was made for them."""

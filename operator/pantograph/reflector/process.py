@@ -85,6 +85,9 @@ class Process:
         self._captured: dict[str, Captured] = {}
         self._previous: list[str] = []
         self._again = threading.Event()
+        # Reflections whose destination's columns are to be widened; how it failed where it was tried.
+        self._to_widen: set[str] = set()
+        self._not_widened: dict[str, errors.PantographError] = {}
         self._changed = threading.Event()  # something else is wanted: what is tried now is not worth waiting for
         self._named: set[str] = set()
         self.fatal: errors.PantographError | None = None
@@ -141,6 +144,7 @@ class Process:
         """Prepare, start, wait until something ends the round, stop."""
         self._halt = threading.Event()
         self._again = threading.Event()
+        self._to_widen, self._not_widened = set(), {}
         self._name_all()
         dialect = dialects.load(self.wanted.address)
         report = Report()
@@ -229,6 +233,7 @@ class Process:
         nonce_at = time.monotonic() + NONCE_EVERY
         soonest = time.monotonic() + FIRST_NONCE
         retry_at = time.monotonic() + RETRY_FAILED_EVERY
+        tried: set[str] = set()
         while not (self.stop.is_set() or self._again.is_set()):
             self._again.wait(0.1)
             now = time.monotonic()
@@ -243,7 +248,8 @@ class Process:
                 self._housekeeping(source)
                 self._look_for_drift(source)
                 nonce_at = now + NONCE_EVERY
-            if failed and now >= retry_at:
+            if failed and (now >= retry_at or self._to_widen - tried):
+                tried = set(self._to_widen)
                 failed = self._retry(source, failed)
                 retry_at = now + RETRY_FAILED_EVERY
 
@@ -297,7 +303,7 @@ class Process:
                 ready = prepare.copies(
                     session, target, source.dialect, self.wanted.owner, waiting, self._captured, report,
                     previous=self._previous, estimate=estimate, try_rows=try_rows,
-                    ask=expressions.asking(admin, source.dialect),
+                    ask=expressions.asking(admin, source.dialect), alter=self._to_widen.__contains__,
                 )  # fmt: skip
             except errors.PantographError as error:
                 report.failed.update({copy.name: error for copy in waiting})
@@ -307,11 +313,26 @@ class Process:
             self._start(source, destination, address, ready)
         for copy in self._copies():
             if copy.name in report.failed:
-                why = report.failed[copy.name]
+                why = self._widening(copy.name, report.failed[copy.name])
                 failed.add(copy.name)
                 self.board.failed(copy.name, why.reason)
                 self.board.phase(copy.name, "Failed", why.reason, str(why))
         return failed
+
+    def _widening(self, name: str, why: errors.PantographError) -> errors.PantographError:
+        """Why a Reflection failed; where it was to widen columns, when that is tried next.
+
+        Everybody else is started first, for an ALTER of a large table takes its time; and what failed is not tried
+        again and again, for it may have locked the table all that while.
+        """
+        if why.reason == "Widening":
+            if name in self._not_widened:
+                return self._not_widened[name]
+            self._to_widen.add(name)
+        elif name in self._to_widen and not isinstance(why, errors.Contended):
+            self._to_widen.discard(name)
+            self._not_widened[name] = why
+        return why
 
     # -- workers -----------------------------------------------------------------------------------------------------
 

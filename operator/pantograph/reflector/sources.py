@@ -114,6 +114,8 @@ def _copy(database: Database, table: SourceTable, reflection: Reflection) -> Wan
         delete_statement=spec.delete_statement,
         database=database.name,
         add_columns=spec.schema_change.added == "Add",
+        dropped=spec.schema_change.dropped,
+        retyped=spec.schema_change.retyped,
         initial_snapshot=spec.initial_snapshot,
         resync_token=spec.resync_token,
         on_position_lost=spec.on_position_lost,

@@ -501,7 +501,7 @@ class Apart(Worker):
             group,
             sweep.Begun(
                 reason, virgin, ready.estimated, ready.shaping, ready.table, ready.wanted.resync_token,
-                keep=ready.wanted.existing == "Keep" or ready.mirror.on_delete == "Ignore",
+                columns=ready.columns, keep=ready.wanted.existing == "Keep" or ready.mirror.on_delete == "Ignore",
             ),
         )  # fmt: skip
 
@@ -645,6 +645,7 @@ def begun(state: State, route: Route, ready: Ready) -> State:
         in_step=False,
         shaping=ready.shaping,
         fingerprint=ready.mirror.fingerprint,
+        columns=dict(ready.columns),
         table=ready.table,
         resync_token=ready.wanted.resync_token,
         incarnation=route.incarnation,

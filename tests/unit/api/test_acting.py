@@ -54,14 +54,6 @@ REFUSED = [
         ({"reflections": [{field: value} | more]}, f"spec.{field}: ")
         for field, value, more in (("verify", {"every": "24h"}, {}),)
     ),
-    (
-        {"reflections": [{"schemaChange": {"dropped": "Stop"}}]},
-        "spec.schemaChange.dropped: Stop does not act yet, only Keep",
-    ),
-    (
-        {"reflections": [{"schemaChange": {"retyped": "Stop"}}]},
-        "spec.schemaChange.retyped: Stop does not act yet, only Widen",
-    ),
 ]
 
 
@@ -90,6 +82,7 @@ def test_what_does_not_act_is_one_line(specs: dict[str, Any], said: str) -> None
         {"reflections": [{"where": "a > 1", "stream": "slow", "paused": True, "resyncToken": "x"}]},
         {"reflections": [{"onPositionLost": "Stop", "initialSnapshot": False, "onError": "DeadLetter", "columns": []}]},
         {"reflections": [{"destination": {"createTable": False, "existing": "Keep", "cascade": "Accept"}}]},
+        {"reflections": [{"schemaChange": {"added": "Ignore", "dropped": "Stop", "retyped": "Stop"}}]},
         {"reflections": [{}, {"destination": {"table": "other"}}]},
     ],
 )

@@ -314,6 +314,19 @@ class MySQL(base.Dialect):
             f"auto_increment, auto_increment = {int(next_)}"
         )
 
+    def change_type(self, schema: str, name: str, column: Column, native: str) -> base.Statement | None:
+        if column.generated:
+            return None
+        if column.type.kind is Kind.TEXT and types.collation(native) and (kept := types.collation(column.native)):
+            native = f"{native.partition(' character set ')[0]} character set {kept[0]} collate {kept[1]}"
+        # MODIFY takes away all that it does not repeat.
+        null = "null" if column.nullable else "not null"
+        return base.Statement(
+            f"alter table {self.table(schema, name)} modify column {self.quote(column.name)} {native} {null}"
+            f"{column.rest}",
+            f"{schema}.{name}" if schema else name,
+        )
+
     def stage(self, session: base.Session, mirror: Mirror, batches: base.Batches) -> base.Staged:
         return bulk.stage(session, bulk.Target(mirror, self), batches)
 

@@ -88,7 +88,7 @@ def _is_replica(session: Session) -> bool:
 _COLUMNS = """
 select c.column_name, c.column_type, c.data_type, c.is_nullable, c.extra, c.character_set_name, c.collation_name,
        ifnull(if(c.character_set_name is null, c.character_octet_length, c.character_maximum_length), 0),
-       {json}
+       {json}, c.column_default, c.column_comment
 from information_schema.columns c
 where c.table_schema = :schema and c.table_name = :table order by c.ordinal_position
 """
@@ -166,7 +166,7 @@ def identity(session: Session, schema: str, table: str) -> str:
 
 
 def _column(row: Sequence[Any]) -> Column:
-    name, column_type, _, nullable, extra, charset, collation, length, json = row
+    name, column_type, _, nullable, extra, charset, collation, length, json, default, comment = row
     native = str(column_type)
     if charset:
         native += f" character set {charset} collate {collation}"
@@ -179,7 +179,18 @@ def _column(row: Sequence[Any]) -> Column:
         generated="generated" in extra and "default_generated" not in extra,
         identity="auto_increment" in extra,
         collation=str(collation or ""),
+        rest=_rest(extra, default, comment),
     )
+
+
+def _rest(extra: str, default: Any, comment: Any) -> str:
+    """Default, numbering and comment, as a definition has them. MariaDB's catalog holds a default as SQL."""
+    rest = f" default {default}" if default is not None and str(default).upper() != "NULL" else ""
+    rest += f" {extra}" if extra and "generated" not in extra else ""
+    if comment:
+        quoted = str(comment).replace("\\", "\\\\").replace("'", "''")
+        rest += f" comment '{quoted}'"
+    return rest
 
 
 def _references(session: Session, here: dict[str, str], side: str, own: str) -> tuple[Reference, ...]:
