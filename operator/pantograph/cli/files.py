@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pantograph import errors
 from pantograph.api import acting, manifests
+from pantograph.api.base import Resource
 from pantograph.api.manifests import Manifests
 
 if TYPE_CHECKING:
@@ -37,6 +38,16 @@ def refuse_conflicts(found: Manifests, wanted: Sequence[Wanted]) -> None:
         raise errors.SpecErrors(
             [found.origin(reflections[one.name]).error(one.message, one.path, reason="Conflict") for one in wrong]
         )
+
+
+def told(found: Manifests, subject: str, failure: errors.PantographError) -> str:
+    """What is wrong with an object, in one line; where it was read, if its manifest is what is wrong."""
+    if isinstance(failure, errors.SpecError) and failure.file is None:
+        everything: list[Resource] = [*found.databases.values(), *found.source_tables.values()]
+        named = [one for one in (*everything, *found.reflections.values()) if one.subject == subject]
+        if len(named) == 1:
+            return str(found.origin(named[0]).error(str(failure.args[0]), failure.path))
+    return f"{subject}: {failure}"
 
 
 def load_with_sources(paths: Sequence[str], namespace: str = "default") -> Manifests:

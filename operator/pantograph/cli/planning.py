@@ -78,7 +78,7 @@ def run(paths: Sequence[str], *, installation: str, namespace: str, adopt: bool)
         print("\n".join(plan.lines).strip())
         print()
     for subject, failure in plan.failures:
-        terminal.complain(f"{subject}: {failure}")
+        terminal.complain(files.told(manifests, subject, failure))
     if plan.failures:
         return max((outcomes.status_of(failure) for _, failure in plan.failures), key=_gravity)
     things = "1 thing" if plan.changes == 1 else f"{plan.changes} things"

@@ -50,13 +50,7 @@ def _key(shape: TableShape, given: Sequence[str]) -> tuple[str, ...]:
     if not given:
         if shape.key:
             return shape.key
-        usable = unique_and_not_null(shape)
-        advice = (
-            f"keyColumns: [{', '.join(usable[0])}] would do"
-            if usable
-            else "give it a primary key, or a unique key on columns that are not null, and name that as keyColumns"
-        )
-        raise errors.SpecError(f"{shape.label} has no primary key; {advice}", path="spec.keyColumns")
+        raise errors.SpecError(f"{shape.label} has no primary key; {_advice(shape)}", path="spec.keyColumns")
     missing = [name for name in given if shape.column(name) is None]
     if missing:
         have = ", ".join(column.name for column in shape.columns)
@@ -64,13 +58,30 @@ def _key(shape: TableShape, given: Sequence[str]) -> tuple[str, ...]:
     sets = [set(shape.key), *(set(columns) for _, columns in shape.uniques)]
     if set(given) not in sets:
         raise errors.SpecError(
-            f"({', '.join(given)}) is not unique in {shape.label}; name the columns of a unique key",
+            f"({', '.join(given)}) is not unique in {shape.label}; {_advice(shape)}",
             path="spec.keyColumns",
         )
     nullable = _nullable(shape, given)
     if nullable:
-        raise errors.SpecError(f"column {nullable} of {shape.label} may be null", path="spec.keyColumns")
+        raise errors.SpecError(
+            f"column {nullable} of {shape.label} may be null; make it NOT NULL, or {_advice(shape, but=given)}",
+            path="spec.keyColumns",
+        )
     return tuple(given)
+
+
+def _advice(shape: TableShape, but: Sequence[str] = ()) -> str:
+    """Which columns would do as a key, else what to change."""
+    usable = [columns for columns in (shape.key, *unique_and_not_null(shape)) if columns]
+    if usable:
+        return " or ".join(f"keyColumns: [{', '.join(columns)}]" for columns in usable) + " would do"
+    for _, columns in shape.uniques:
+        if columns and set(columns) != set(but):
+            return (
+                f"({', '.join(columns)}) is unique, but {_nullable(shape, columns)} may be null: make it NOT NULL, and "
+                f"say keyColumns: [{', '.join(columns)}]"
+            )
+    return "give it a primary key, or a unique key on columns that are not null, and name that as keyColumns"
 
 
 def unique_and_not_null(shape: TableShape) -> list[tuple[str, ...]]:
