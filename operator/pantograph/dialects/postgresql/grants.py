@@ -9,7 +9,8 @@ from pantograph.dialects.base import Session
 _HOME = """
 select current_user, current_database(), to_regnamespace(:home) is not null,
   case when to_regnamespace(:home) is null then has_database_privilege(current_database(), 'create')
-    else has_schema_privilege(:home, 'create') and has_schema_privilege(:home, 'usage') end,
+    else has_schema_privilege(to_regnamespace(:home), 'create')
+      and has_schema_privilege(to_regnamespace(:home), 'usage') end,
   has_database_privilege(current_database(), 'temporary')"""
 _SCHEMA = """
 select to_regnamespace(:schema) is not null, has_schema_privilege(to_regnamespace(:schema), 'usage'),
