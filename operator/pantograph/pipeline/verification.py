@@ -199,9 +199,20 @@ def run(
 def _comparable(mirror: Mirror) -> Mirror:
     """The Reflection as it is compared: walked in the order of what finds a row, without what says when it moved."""
     key = tuple(mirror.capture.columns[i] for i in mirror.lookup) or mirror.capture.key
-    columns = tuple(column for column in mirror.columns if not column.system)
     capture = dataclasses.replace(mirror.capture, key=key)
-    return dataclasses.replace(mirror, capture=capture, columns=columns, lookup=(), constants=0, cursor=())
+    where = mirror.where
+    if mirror.on_delete == "SetNull":
+        # At the destination, a row without any of the columns that are written here is as one that is not there.
+        some = " or ".join(f"{column.expression} is not null" for column in _told(mirror).data)
+        where = f"({where}) and ({some})" if where else some
+    columns = _told(mirror).columns
+    return dataclasses.replace(mirror, capture=capture, columns=columns, where=where, lookup=(), constants=0, cursor=())
+
+
+def _told(mirror: Mirror) -> Mirror:
+    """Without what says when and how a row moved, where anything else is written."""
+    columns = tuple(column for column in mirror.columns if not column.system)
+    return dataclasses.replace(mirror, columns=columns) if len(columns) > len(mirror.key) else mirror
 
 
 def _reversed(mirror: Mirror, session: Session, where: str) -> Mirror:
@@ -454,7 +465,8 @@ class _Comparison:
         capture, self._lookup = mirror.capture, mirror.lookup
         if mirror.statement or mirror.delete_statement:
             raise Incomparable("what a statement of the manifest writes is known to it alone", reason="Statement")
-        ours = target.dialect.own_rows(mirror)
+        ours = target.dialect.own_rows(_told(mirror))
+        everybodys = target.dialect.own_rows(dataclasses.replace(mirror, on_delete="Ignore"))
         mirror = _comparable(mirror)
         other = _reversed(mirror, target, ours)
         values = by_value(source, target, mirror, other)
@@ -465,6 +477,10 @@ class _Comparison:
         self._repairing, self._keep_keys = repairing, keep_keys
         self._nudge, self._progress, self._stop = nudge, progress, stop
         self.here, self.there = _Side(source, mirror, values), _Side(target, other, values)
+        # Rows that are not there, or there and of nobody, may be as the manifest says: see `_tolerated`.
+        self._waits_for_others, self._leaves_extras = mirror.missing_row != "Insert", mirror.on_delete == "Ignore"
+        self._ignores = mirror.missing_row == "Ignore"
+        self._anybodys = _Side(target, _reversed(mirror, target, everybodys), values) if ours != everybodys else None
         self._windows = source.dialect.reader([capture])
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="verify")
         self._size = min(pace.rows, 20_000)
@@ -609,6 +625,10 @@ class _Comparison:
     def _examine(self, mine: dict[int, tuple[Any, int]], theirs: dict[int, tuple[Any, int]]) -> None:
         suspects = {h: self.here.key(key) for h, (key, row) in mine.items() if h not in theirs or theirs[h][1] != row}
         suspects |= {h: self.there.key(key) for h, (key, _) in theirs.items() if h not in mine}
+        if self._waits_for_others and self._anybodys is None:
+            suspects = {h: key for h, key in suspects.items() if h in theirs}
+        if self._leaves_extras:
+            suspects = {h: key for h, key in suspects.items() if h in mine}
         self._confirm(suspects)
 
     def _by_hash(self) -> None:
@@ -632,6 +652,10 @@ class _Comparison:
                 suspects = again
                 break
             suspects = again
+        if len(portions) > _MOST_PORTIONS and (self._waits_for_others or self._leaves_extras):
+            # One side may have many rows more than the other, and none of them is a difference.
+            self._by_lookup()
+            return
         for portion in portions[:_MOST_PORTIONS]:
             self._drill_buckets(portion, count)
         if len(portions) > _MOST_PORTIONS:
@@ -639,6 +663,21 @@ class _Comparison:
                 f"{len(suspects)} of {count} parts of the table differ: copy it again (resync) rather than key by key",
                 reason="TooManyDifferences",
             )
+
+    def _by_lookup(self) -> None:
+        """Look every row up, of the side on which no row is too many."""
+        side = (self._anybodys or self.there) if self._waits_for_others else self.here
+        after: Key = ()
+        more = True
+        while more:
+
+            def step(after: Key = after) -> Key:
+                upto = side.end(after, self._batch)
+                self._confirm({h: side.key(key) for h, key, _ in list(side.rows(after, upto))})
+                return upto
+
+            after = self._paced(step)
+            more = bool(after)
 
     def _bucket_pass(self, count: int, *, first: bool = False) -> tuple[dict[int, _Sum], dict[int, _Sum]]:
         sums: dict[_Side, dict[int, _Sum]] = {self.here: {}, self.there: {}}
@@ -724,6 +763,7 @@ class _Comparison:
             # The position first: a row may be newer than it, but never older.
             position = self._position()
             theirs = self.there.look_up(wanted)
+            anybodys = self._anybodys.look_up(wanted) if self._anybodys and len(theirs) < len(wanted) else {}
             noted = self._noted(wanted)
         session = self.here.session
         with session.step(steps.COMPARE):
@@ -739,10 +779,10 @@ class _Comparison:
         differences: dict[int, Difference] = {}
         for h, key in batch.items():
             ours, held = mine.get(h), theirs.get(h)
-            if ours == held:
+            if ours == held or self._tolerated(ours is not None, held is not None, h in anybodys):
                 continue
             reason, _ = noted.get(keys.digest_of(key), ("", ""))
-            if h in moving or reason in ("parent", "cascade", "sweep"):
+            if h in moving or reason in ("parent", "cascade", "sweep", "row"):
                 unsettled[h] = (key, reason == "parent")
             elif ours is None:
                 differences[h] = Difference(key, "extra")
@@ -751,6 +791,17 @@ class _Comparison:
             else:
                 differences[h] = Difference(key, "different", self.there.differing(ours, held))
         return unsettled, differences
+
+    def _tolerated(self, ours: bool, held: bool, anybodys: bool) -> bool:
+        """Is a row that only one of the two sides has as the manifest wants it?
+
+        ours, held: the source has it, the destination has it with what is written here; anybodys: it has the row, in
+        which nothing is written here. A row that others insert may come later, and with `missingRow: Ignore` nothing
+        says that it did.
+        """
+        if ours and not held and self._waits_for_others:
+            return self._ignores or not anybodys
+        return held and not ours and self._leaves_extras
 
     def _noted(self, wanted: Iterable[Key]) -> dict[str, tuple[str, str]]:
         digests = [keys.digest_of(key) for key in wanted]
