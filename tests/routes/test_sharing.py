@@ -117,6 +117,22 @@ def test_a_contributor_fills_columns_of_rows_that_another_inserts(pair: Pair) ->
     wait_rows(pair, "people", "id name points", [(1, "ann again", 11), (2, "bob", None), (3, "cid", None)])
 
 
+def test_columns_of_others_come_back_after_a_truncate(make_pair: MakePair) -> None:
+    pair = make_pair("postgresql", "sqlite")
+    shared(pair)
+    mirror = pair.start(OWNER, {**CONTRIBUTOR, "missingRow": "Wait"})
+    wait_rows(pair, "people", "id name points", [(1, "ann", 10), (2, "bob", None)])
+    mirror.wait_phase("Streaming", name="t1")
+    with pair.app.transaction():
+        pair.make("truncate people", "insert into people values (1, 'ann'), (3, 'cid')")
+    wait_rows(pair, "people", "id name points", [(1, "ann", 10), (3, "cid", 30)])
+    pair.make("truncate people")
+    wait_rows(pair, "people", "id name points", [])
+    mirror.wait_phase("Streaming", name="t1")
+    pair.make("insert into people values (3, 'cid')")
+    wait_rows(pair, "people", "id name points", [(3, "cid", 30)])
+
+
 def test_a_contributor_may_leave_alone_what_is_not_there(pair: Pair) -> None:
     shared(pair)
     pair.start(OWNER).wait_phase("Streaming")

@@ -65,6 +65,9 @@ NEVER = 1e12
 """A `next_try` that does not come."""
 
 
+EVERYTHING = "everything"
+"""The reason of a note that stands for all keys of a Reflection: it is to be copied again."""
+
 _AT_ONCE = 500
 """Keys in one statement: a hundred thousand rows may wait for one parent."""
 

@@ -37,13 +37,15 @@ def gone(session: Session, target: Dialect, mirror: Mirror, staged: Staged) -> i
 
 def all_gone(session: Session, target: Dialect, mirror: Mirror) -> int:
     """The same for all rows of the Reflection: its source was truncated. Contributors' keys are not parked one by one:
-    each looks at all of its rows again when it sweeps."""
+    one note has each of them copied again."""
     if mirror.delete_statement:
         return _each_gone(session, target, mirror)
     if mirror.on_delete == "Ignore":
         return 0
     table, own = target.table(*mirror.destination), target.own_rows(mirror)
     if mirror.on_delete == "Delete":
+        for one in contributors(session, target, mirror):
+            keys.note(session, target, one.owner, one.name, [()], keys.EVERYTHING)
         return session.direct(f"delete from {table}{f' where {own}' if own else ''}")
     sets, unless = _marks(target, mirror)
     where = f" and ({own})" if own else ""

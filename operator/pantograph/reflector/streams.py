@@ -29,6 +29,10 @@ from pantograph.reflector.reporting import Board
 LONGEST_BACKOFF = 60.0
 HELD_PAUSE = 5.0
 UNRESOLVED_AFTER = 60.0
+ROWS_REPLACED = "RowsReplaced"
+"""Why a Reflection is copied again whose rows another one inserts, and has deleted all at once."""
+BEGIN_ANEW = ("SpecChanged", "SchemaChanged", "Resync", "PositionLost", "DestinationReplaced", ROWS_REPLACED)
+"""Reasons for which a sweep that is under way begins again."""
 LOOK_AT_KEYS = 5.0
 """Noted keys are looked up after each turn that wrote, and at least this often."""
 AT_ONCE = 200
@@ -323,8 +327,14 @@ class Worker(threading.Thread):
                 group.set_aside += sum(noted[reason].count for reason in ("parent", "dead") if reason in noted)
                 if any(one.next_try <= now for reason, one in noted.items() if reason != "extra"):
                     limit = min(route.source.most_given_keys, AT_ONCE)
-                    result[mirror.name] = keys.due(session, target, owner, mirror.name, now, limit)
+                    found = keys.due(session, target, owner, mirror.name, now, limit)
+                    if any(one.reason == keys.EVERYTHING for one in found):
+                        self.copy_again(mirror.name)
+                    result[mirror.name] = [one for one in found if one.reason != keys.EVERYTHING]
         return {name: found for name, found in result.items() if found}
+
+    def copy_again(self, name: str) -> None:
+        """A note says that all of a Reflection's rows went with those of another."""
 
     def _mind_the_patience(self, mirror: Mirror) -> None:
         """Have rows waited for parents that are not late but missing?"""
@@ -427,7 +437,7 @@ class Apart(Worker):
             turn.touch_apart(self.route, group, stream.state if stream else State())
         self.source.groups[self.group_key(group)] = group
         try:
-            reason = why_sweep(checkpoint, ready)
+            reason = why_sweep(checkpoint, ready) or self._replaced(name)
             if not self.judge(group):
                 if ready.wanted.on_position_lost == "Stop":
                     raise errors.PantographError(
@@ -437,9 +447,12 @@ class Apart(Worker):
                 reason, group.read = "PositionLost", Position("")
             if reason and (
                 checkpoint.state.sweep is None
-                or reason in ("SpecChanged", "SchemaChanged", "Resync", "PositionLost", "DestinationReplaced")
+                or reason
+                in ("SpecChanged", "SchemaChanged", "Resync", "PositionLost", "DestinationReplaced", ROWS_REPLACED)
             ):
                 self._begin(group, reason)
+                if reason == ROWS_REPLACED:
+                    self._settle_replaced(name)
             if not self._go(group):
                 return
             board.phase(name, "Streaming")
@@ -482,6 +495,21 @@ class Apart(Worker):
             self.source.board.phase(mirror.name, "Waiting", "ParentsFirst", message)
             self.halted.wait(0.1)
         return not late
+
+    def _replaced(self, name: str) -> str:
+        """Did all rows go with those of the Reflection that inserts them?"""
+        session, target = self.route.writer, self.route.target
+        with session.step(steps.NOTE_KEYS):
+            noted = keys.waiting(session, target, self.source.owner).get(name, {})
+        return ROWS_REPLACED if keys.EVERYTHING in noted else ""
+
+    def _settle_replaced(self, name: str) -> None:
+        session = self.route.writer
+        with session.step(steps.NOTE_KEYS):
+            session.begin()
+            keys.release(session, self.route.target, self.source.owner, name, keys.EVERYTHING, to=None)
+        with session.step(steps.COMMIT):
+            session.commit()
 
     def _begin(self, group: Group, reason: str) -> None:
         ready = self.ready
@@ -702,6 +730,10 @@ class Stream(Worker):
         with self._lock:
             self._arrived.append((group, ready))
         self.source.news.publish()
+
+    def copy_again(self, name: str) -> None:
+        with self._lock:
+            self._leaving.add(name)
 
     def leave(self, name: str) -> None:
         """A Reflection is paused, deleted or to be planned again: it leaves before the next window."""
