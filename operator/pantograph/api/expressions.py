@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pantograph import errors
 
@@ -95,6 +95,26 @@ def judge_type(text: str, dialect: str, path: str) -> None:
                 raise _Refused(f"has {token.text} (character {token.at + 1})")
     except _Refused as error:
         raise errors.SpecError(f"{error}; expected a type and nothing else", path=path) from None
+
+
+def judge_statement(text: str, dialect: str, path: str) -> None:
+    """Raise `SpecError` unless the text can only be one statement that changes or reads rows; `:column` is a parameter.
+
+    It runs in the transaction that moves the checkpoint, which it must neither end nor, by DDL, commit.
+    """
+    lexis = _LEXES[dialect]
+    try:
+        tokens = tuple(_tokens(text, replace(lexis, refused=lexis.refused.replace(":", "").replace("@", ""))))
+        first = tokens[0]
+        if first.kind != "word" or first.text.lower() not in _OF_ROWS:
+            begins = first.text.lower() if first.kind == "word" else "something else"
+            raise _Refused(f"begins with {begins}")
+        _check_shape(tokens, several=True)
+    except _Refused as error:
+        raise errors.SpecError(
+            f"{error}; expected one statement without ';' or comments that begins with {', '.join(sorted(_OF_ROWS))}",
+            path=path,
+        ) from None
 
 
 class _Refused(Exception):
@@ -229,11 +249,11 @@ def _out_of_place(text: str, at: int) -> str:
 # -- its shape ---------------------------------------------------------------------------------------------------------
 
 
-def _check_shape(tokens: Sequence[_Token]) -> None:
-    """Brackets close what they opened, and there is one expression and not a list."""
+def _check_shape(tokens: Sequence[_Token], *, several: bool = False) -> None:
+    """Brackets close what they opened, and there is one expression and not a list (unless `several`)."""
     open_: list[_Token] = []
     for number, token in enumerate(tokens):
-        if token.kind == "word" and token.text.lower() == "as" and not open_:
+        if token.kind == "word" and token.text.lower() == "as" and not open_ and not several:
             raise _Refused(f"has an as outside of brackets (character {token.at + 1}), which names what it yields")
         if token.kind != "mark":
             continue
@@ -244,6 +264,8 @@ def _check_shape(tokens: Sequence[_Token]) -> None:
         elif token.text in _OPENING.values():
             if not open_ or _OPENING[open_.pop().text] != token.text:
                 raise _Refused(f"has a {token.text} that closes nothing (character {token.at + 1})")
+        elif several:
+            continue
         elif token.text == "," and not open_:
             raise _Refused(f"has a comma outside of brackets (character {token.at + 1})")
         elif token.text == "*" and (number == 0 or any(_is_mark(tokens, number - 1, mark) for mark in "(,.")):
@@ -356,6 +378,7 @@ _STATEMENTS = listed(
     "insert kill listen load lock merge notify pragma prepare reindex rename reset revoke rollback savepoint set "
     "show shutdown truncate update use vacuum"
 )
+_OF_ROWS = listed("call delete insert merge replace select update with")
 _CLAUSES = listed(
     "as auto_increment autoincrement check comment constraint default foreign generated identity invisible key not "
     "null on primary references select unique using virtual stored persistent"

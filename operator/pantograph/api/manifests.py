@@ -101,6 +101,7 @@ class Manifests:
         self._allowances(findings)
         self._expressions(findings)
         self._types(findings)
+        self._statements(findings)
         self._names(findings)
         return findings.errors
 
@@ -192,6 +193,18 @@ class Manifests:
                 try:
                     if database and column.type:
                         expressions.judge_type(column.type, database.spec.dialect, path)
+                except errors.SpecError as error:
+                    findings.add(self.origin(reflection), error.args[0], path)
+
+    def _statements(self, findings: Findings) -> None:
+        """What the destination is to run for each row is one statement each."""
+        for reflection in self.reflections.values():
+            database = self.databases.get(reflection.destination_key)
+            if database is None:
+                continue
+            for path, text in reflection.statements.items():
+                try:
+                    expressions.judge_statement(text, database.spec.dialect, path)
                 except errors.SpecError as error:
                     findings.add(self.origin(reflection), error.args[0], path)
 

@@ -238,3 +238,38 @@ def test_what_is_more_than_a_type_is_refused(dialect: str, text: str, said: str)
         expressions.judge_type(text, dialect, "spec.columns[0].type")
     assert str(caught.value).startswith(f"spec.columns[0].type: {said}")
     assert str(caught.value).endswith("; expected a type and nothing else")
+
+
+@pytest.mark.parametrize("dialect", ENGINES)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "update totals set qty = :qty, name = 'a:b; c' where id = :id",
+        "insert into log (id, at) values (:id, now())",
+        "with old as (select 1) delete from totals where id = :id",
+    ],
+)
+def test_a_statement_of_rows_is_taken(dialect: str, text: str) -> None:
+    expressions.judge_statement(text, dialect, "spec.statement")
+
+
+@pytest.mark.parametrize("dialect", ENGINES)
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("update t set a = 1; commit", "has ; (character 19), that ends a statement"),
+        ("commit", "begins with commit"),
+        ("drop table t", "begins with drop"),
+        ("(select 1)", "begins with something else"),
+        ("update t set a = 'b", "leaves a quote open (character 18)"),
+        ("update t set a = (1", "leaves a ( open (character 18)"),
+        ("delete from t -- all of it", "has a comment (character 15) (minus minus needs a blank between)"),
+    ],
+)
+def test_what_is_more_than_a_statement_of_rows_is_refused(dialect: str, text: str, said: str) -> None:
+    with pytest.raises(errors.SpecError) as caught:
+        expressions.judge_statement(text, dialect, "spec.statement")
+    assert str(caught.value) == (
+        f"spec.statement: {said}; expected one statement without ';' or comments that begins with call, delete, "
+        "insert, merge, replace, select, update, with"
+    )
