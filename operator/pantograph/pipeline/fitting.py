@@ -84,7 +84,7 @@ class Turn:
     deferred: bool = False
     # Whose rows are written; and rows that were written with NULL in place of a parent that is yet to come.
     written: set[str] = field(default_factory=set)
-    unfinished: list[tuple[Job, Staged]] = field(default_factory=list)
+    unfinished: list[tuple[Job, Sequence[Reference]]] = field(default_factory=list)
 
     def is_careful(self, mirror: Mirror) -> bool:
         """Are single rows of it looked for?"""
@@ -235,13 +235,13 @@ def _wait_for_parents(turn: Turn, job: Job, staged: Staged) -> str:
                 break  # whoever called meets it again
     if not _count(turn, staged, lacking):
         return NONE
-    loose = [r for r in mirror.ring if not (turn.deferred and target.defers(r)) and ordering.loosened(mirror, r)]
+    loose = [r for r in mirror.ring if ordering.loosened(mirror, r)]
     if loose:
         hopeless = _lacking(turn, mirror, [r for r in mirror.references if r not in loose])
         partly = _only(staged, f"({lacking}) and not ({hopeless})")
         nulled = _nulled(target, mirror, partly, loose)
         if turn.attempt(functools.partial(_put, turn, job, nulled)) is None:
-            turn.unfinished.append((job, partly))
+            turn.unfinished.append((job, loose))
             _park(turn, mirror, _only(staged, hopeless))
             return lacking
     _park(turn, mirror, staged)
@@ -250,11 +250,10 @@ def _wait_for_parents(turn: Turn, job: Job, staged: Staged) -> str:
 
 def finish(turn: Turn) -> None:
     """All tables are written: give the rows that had NULL for a parent what they point at. Who still has none waits."""
-    for job, staged in turn.unfinished:
-        # Now its own table's rows are there as well.
-        turn.written.add(job.mirror.name)
-        _park(turn, job.mirror, staged)
-        _put(turn, job, _without(staged, _lacking(turn, job.mirror)))
+    for job, loose in turn.unfinished:
+        emptied = _only(job.staged, _emptied(turn.target, job.mirror, loose))
+        _park(turn, job.mirror, emptied)
+        _put(turn, job, _without(emptied, _lacking(turn, job.mirror)))
     if turn.deferred:
         _take_back(turn)
 
@@ -280,6 +279,15 @@ def _there(target: Dialect, mirror: Mirror) -> str:
     """A condition on `s`: the destination has a row of its key."""
     same = " and ".join(f"w.{target.quote(k.destination)} = s.{target.quote(k.destination)}" for k in mirror.key)
     return f"exists (select 1 from {target.table(*mirror.destination)} w where {same})"
+
+
+def _emptied(target: Dialect, mirror: Mirror, references: Sequence[Reference]) -> str:
+    """A condition on `s`: its row is in the destination's table, with NULL in place of a parent."""
+    same = [f"w.{target.quote(k.destination)} = s.{target.quote(k.destination)}" for k in mirror.key]
+    names = sorted({target.quote(name) for one in references for name in ordering.loosened(mirror, one)})
+    empty = " or ".join(f"(w.{name} is null and s.{name} is not null)" for name in names)
+    table = target.table(*mirror.destination)
+    return f"exists (select 1 from {table} w where {' and '.join(same)} and ({empty}))"
 
 
 def _nulled(target: Dialect, mirror: Mirror, staged: Staged, references: Sequence[Reference]) -> Staged:

@@ -214,7 +214,7 @@ def noted_as(session: Session, dialect: Dialect, owner: str, name: str, reason: 
     """Keys that are noted for a reason, due or not."""
     found = session.rows(
         f"select digest, key_values, reason, since, attempts from {dialect.ours('keys')} "
-        "where owner = :owner and name = :name and reason = :reason order by digest limit :limit",
+        "where owner = :owner and name = :name and reason = :reason order by next_try, digest limit :limit",
         owner=owner, name=name, reason=reason, limit=limit,
     )  # fmt: skip
     return [

@@ -111,6 +111,8 @@ class Worker(threading.Thread):
         # Reflections whose last turn failed; and those whose dead letters were made due.
         self._careful: set[str] = set()
         self._retried: set[str] = set()
+        # Whose rows that wait were looked up since the lane was opened: what came meanwhile, nobody told of.
+        self._asked: set[str] = set()
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -189,6 +191,7 @@ class Worker(threading.Thread):
     def open(self) -> None:
         """Connect both ends."""
         source = self.source
+        self._asked.clear()
         target = self._make(self.target)
         reader = Session(source.dialect, Role.READER)
         self._sessions = [reader]
@@ -309,10 +312,11 @@ class Worker(threading.Thread):
         return True
 
     def due(self, group: Group, mirrors: Iterable[Mirror]) -> dict[str, list[keys.Noted]]:
-        """Noted keys whose time has come. Raises `MirrorRejected` where rows have waited too long for their parents."""
+        """Noted keys whose time has come."""
         route, now = self.route, time.time()
         session, target, owner = route.writer, route.target, route.owner
-        result, group.set_aside = {}, 0
+        result: dict[str, list[keys.Noted]] = {}
+        group.set_aside = 0
         with session.step(steps.NOTE_KEYS):
             waiting = keys.waiting(session, target, owner)
             for mirror in mirrors:
@@ -322,22 +326,36 @@ class Worker(threading.Thread):
                     keys.make_due(session, target, owner, mirror.name, "dead")
                     noted["dead"] = keys.Waiting(noted["dead"].count, 0.0)
                 self._retried.add(mirror.name)
-                if "parent" in noted:
-                    self._mind_the_patience(mirror)
+                if "parent" in noted and mirror.name not in self._asked:
+                    keys.make_due(session, target, owner, mirror.name, "parent")
+                    noted["parent"] = keys.Waiting(noted["parent"].count, 0.0)
+                self._asked.add(mirror.name)
                 group.set_aside += sum(noted[reason].count for reason in ("parent", "dead") if reason in noted)
+                limit = min(route.source.most_given_keys, AT_ONCE)
                 if any(one.next_try <= now for reason, one in noted.items() if reason != "extra"):
-                    limit = min(route.source.most_given_keys, AT_ONCE)
                     found = keys.due(session, target, owner, mirror.name, now, limit)
                     if any(one.reason == keys.EVERYTHING for one in found):
                         self.copy_again(mirror.name)
                     result[mirror.name] = [one for one in found if one.reason != keys.EVERYTHING]
+                if mirror.ring and "parent" in noted:
+                    # They wait for each other, and are written in one turn or never.
+                    among = keys.noted_as(session, target, owner, mirror.name, "parent", limit)
+                    known = {one.digest for one in result.get(mirror.name, ())}
+                    result[mirror.name] = [*result.get(mirror.name, ()), *(n for n in among if n.digest not in known)]
         return {name: found for name, found in result.items() if found}
 
     def copy_again(self, name: str) -> None:
         """A note says that all of a Reflection's rows went with those of another."""
 
+    def mind_the_patience(self, mirrors: Iterable[Mirror], tried: dict[str, list[keys.Noted]]) -> None:
+        """Of keys that were just looked up: do they wait for parents that are not late but missing? Raises
+        `MirrorRejected` where their Reflection is to stop for it."""
+        for mirror in mirrors:
+            if any(noted.reason == "parent" for noted in tried.get(mirror.name, ())):
+                with self.route.writer.step(steps.NOTE_KEYS):
+                    self._mind_the_patience(mirror)
+
     def _mind_the_patience(self, mirror: Mirror) -> None:
-        """Have rows waited for parents that are not late but missing?"""
         route, since = self.route, self.source.parents_since
         parents = {".".join(filter(None, reference.parent)) for reference in mirror.references}
         late = [
@@ -583,6 +601,7 @@ class Apart(Worker):
             if taken is not None:
                 self._tell(taken)
                 board.turned([name], taken, reached=not taken.more)
+                self.mind_the_patience(group.mirrors, due_now)
             more = taken is None or taken.more
         self._forget_refused()
         return True
@@ -764,13 +783,7 @@ class Stream(Worker):
             due: dict[str, list[keys.Noted]] = {}
             if time.monotonic() >= self._look_at_keys or nudges != self.source.nudges:
                 nudges = self.source.nudges
-                try:
-                    due = self.due(group, group.mirrors)
-                except writer.MirrorRejected as error:
-                    with self._lock:
-                        self._arrived.extend(joiners)
-                    self._set_aside(group, error)
-                    continue
+                due = self.due(group, group.mirrors)
                 self._look_at_keys = time.monotonic() + (1.0 if group.set_aside else LOOK_AT_KEYS)
                 self._tell_unresolved()
             outcome = self._turn(group, joiners, due)
@@ -782,6 +795,10 @@ class Stream(Worker):
                 self._look_at_keys = 0.0
             if outcome.kind == "applied" and group.set_aside:
                 self._parents_came(outcome)
+            try:
+                self.mind_the_patience(list(group.mirrors), due)
+            except writer.MirrorRejected as error:
+                self._set_aside(group, error)
             if not outcome.more:
                 self.source.news.wait(generation, 1.0)
 
