@@ -155,6 +155,16 @@ SWEPT = Metric(
     "pantograph_snapshot_rows_total", "counter", "Rows read by the copy or sweep; begins again with every sweep."
 )
 ESTIMATED = Metric("pantograph_snapshot_estimated_rows", "gauge", "Rows that the copy or sweep expects to read.")
+VERIFIED_AT = Metric(
+    "pantograph_verify_last_timestamp_seconds",
+    "gauge",
+    "When it was last compared with its source to the end, as spec.verify says; absent before.",
+)
+DIFFERING = Metric(
+    "pantograph_verify_differing_rows",
+    "gauge",
+    "Rows that differed then, those that were repaired as well.",
+)
 
 OF_REFLECTIONS: tuple[Metric, ...] = (
     REFLECTION_INFO,
@@ -179,6 +189,8 @@ OF_REFLECTIONS: tuple[Metric, ...] = (
     PROGRESS,
     SWEPT,
     ESTIMATED,
+    VERIFIED_AT,
+    DIFFERING,
 )
 ALL: tuple[Metric, ...] = (BUILD_INFO, *OF_REFLECTIONS)
 

@@ -23,10 +23,7 @@ class NotActing:
     acting: tuple[Any, ...] = ()
 
 
-NOT_ACTING = (
-    NotActing("Database", "spec.dialect", acting=("postgresql", "mariadb", "sqlite")),
-    NotActing("Reflection", "spec.verify"),
-)
+NOT_ACTING = (NotActing("Database", "spec.dialect", acting=("postgresql", "mariadb", "sqlite")),)
 
 
 def unsupported(manifests: Manifests) -> list[errors.SpecError]:

@@ -268,6 +268,10 @@ class ReflectionStatus(Status):
     """Rows set aside because they could not be written."""
     held_deletes: Annotated[int, Whole(0, 2**53)] | None = None
     """Rows that a sweep would delete and does not until `pantograph.dev/allow-deletes` says so."""
+    verified_at: datetime | None = None
+    """When it was last compared with its source to the end, as `verify` says."""
+    differing: Annotated[int, Whole(0, 2**53)] | None = None
+    """Rows that differed then, those that were repaired as well."""
 
 
 def _allowed_deletes_readable(reflection: Reflection) -> bool:

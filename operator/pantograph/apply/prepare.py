@@ -65,6 +65,8 @@ class WantedCopy:
     dead_letters: bool = False
     paused: bool = False
     allowed_deletes: int | None = None
+    verify_every: float = 0.0
+    verify_repairs: bool = True
 
     @property
     def asked(self) -> mapping.Asked:

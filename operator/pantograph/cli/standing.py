@@ -328,6 +328,7 @@ class Judge:
         image = stream.state if stream and state and state.in_step else state
         verdict = self._replicating(reflection, table, database, checkpoint)
         noted = there.keys.get(owner, {}).get(_full(reflection), {})
+        verified = state.verified if state and state.verified and state.verified.at else None
         lag = here.behind.get(_full(reflection))
         rows = there.rows.get(_full(reflection))
         status = ReflectionStatus(
@@ -339,6 +340,8 @@ class Judge:
             image_at=datetime.fromtimestamp(image.image_at, UTC) if image and image.image_at else None,
             parked=noted.get("parent", 0) if checkpoint else None,
             dead_letters=noted.get("dead", 0) if checkpoint else None,
+            verified_at=datetime.fromtimestamp(verified.at, UTC) if verified else None,
+            differing=verified.differing if verified else None,
             held_deletes=state.sweep.extras if state and state.sweep and state.sweep.phase == "held" else None,
             conditions=self._conditions(verdict),
         )

@@ -84,6 +84,18 @@ class Sweep:
 
 
 @dataclass
+class Verified:
+    """When a comparison is due, and what the last one found: when, of how many rows, how many differed, how many of
+    these were repaired. Times are seconds since the epoch."""
+
+    due: float
+    at: float = 0.0
+    rows: int = 0
+    differing: int = 0
+    repaired: int = 0
+
+
+@dataclass
 class State:
     """What a checkpoint knows beside its position.
 
@@ -105,6 +117,7 @@ class State:
     suspect: bool = False
     page: Page | None = None
     sweep: Sweep | None = None
+    verified: Verified | None = None
     in_step: bool = False
     stream: str = ""
     complete: bool = False
@@ -130,7 +143,7 @@ class State:
         known = {f.name for f in dataclasses.fields(State)}
         values = {name: value for name, value in values.items() if name in known}
         values["nonces"] = [tuple(pair) for pair in values.get("nonces", [])]
-        for name, kind in (("page", Page), ("sweep", Sweep)):
+        for name, kind in (("page", Page), ("sweep", Sweep), ("verified", Verified)):
             if values.get(name):
                 fields = {f.name for f in dataclasses.fields(kind)}
                 values[name] = kind(**{k: v for k, v in values[name].items() if k in fields})

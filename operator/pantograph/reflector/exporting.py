@@ -86,6 +86,8 @@ def _samples(seen: Seen, lag: float | None) -> Iterator[Sample]:
     yield metrics.PARKED, seen.waiting_rows, ()
     yield metrics.DEAD_LETTERS, seen.dead_letters, ()
     yield metrics.HELD, seen.held, ()
+    yield metrics.VERIFIED_AT, seen.verified_at or None, ()
+    yield metrics.DIFFERING, seen.differing, ()
     yield metrics.COMPLETE, int(seen.complete), ()
     yield metrics.SWEPT, seen.sweep_rows, ()
     if seen.phase in ("Snapshot", "Sweep", "Held") and seen.sweep_estimated:

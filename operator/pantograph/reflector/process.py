@@ -26,6 +26,7 @@ from pantograph.reflector.pacing import Pacing
 from pantograph.reflector.repairs import Repairs
 from pantograph.reflector.reporting import Board
 from pantograph.reflector.streams import Apart, News, Source, Stream, Worker, moves_with_its_stream, why_sweep
+from pantograph.reflector.verifying import Asked, Verifying
 
 NONCE_EVERY = 60.0
 FIRST_NONCE = 1.0
@@ -191,6 +192,7 @@ class Process:
             poller = threading.Thread(target=self._poll, args=(source,), name="poll", daemon=True)
             poller.start()
             Repairs(source).start()
+            Verifying(source, self._to_verify()).start()
             self._until_loaded(source)
             self._housekeeping(source)
             self._wait(source, failed)
@@ -272,6 +274,13 @@ class Process:
 
     def _copies(self) -> list[WantedCopy]:
         return [copy for _, copies in self.wanted.copies.values() for copy in copies]
+
+    def _to_verify(self) -> dict[str, Asked]:
+        return {
+            copy.name: Asked(copy.verify_every, copy.verify_repairs, copy.allowed_deletes or 0)
+            for copy in self._copies()
+            if copy.verify_every
+        }
 
     def _running(self) -> list[str]:
         return [name for worker in self._workers if worker.is_alive() for name in worker.names()]

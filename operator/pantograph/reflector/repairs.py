@@ -19,6 +19,8 @@ from pantograph.reflector.streams import Source
 LOOK_EVERY = 1.0
 GENTLE = verification.Pace(rest=1.0)
 """As much rest as work: the stream's lag comes first."""
+ONE_AT_A_TIME = threading.Lock()
+"""Held by whoever compares: one in a process, whatever the number of its sources."""
 
 
 class Repairs(threading.Thread):
@@ -33,7 +35,9 @@ class Repairs(threading.Thread):
             for key, group in list(self.source.groups.items()):
                 if group.checkpoint.state.suspect and group.checkpoint.state.sweep is None:
                     try:
-                        if self._compare(group, self.source.targets[key[0]]):
+                        with ONE_AT_A_TIME:
+                            settled = self._compare(group, self.source.targets[key[0]])
+                        if settled:
                             self.source.cleared.add(key)
                     except Exception as error:  # whatever it is, the need to compare stays
                         self.source.board.messages(f"{group.checkpoint.name}: comparing failed: {error}; trying again")

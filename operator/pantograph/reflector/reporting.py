@@ -22,7 +22,8 @@ class Seen:
     behind_since: when (monotonic) its oldest unapplied event was made, as far as we know; None when nothing waits.
     last_success: when (wall clock) nothing was left to apply; reached_at: the same, monotonic. pending, waiting_rows:
     events not applied and rows that wait for their parents, when they were last counted; None when nobody counts; so
-    dead_letters. database: where the destination is, as people call it.
+    dead_letters. verified_at, differing: when (wall clock) it was last compared, and how many rows differed then.
+    database: where the destination is, as people call it.
     """
 
     name: str
@@ -55,6 +56,8 @@ class Seen:
     database: str = ""
     stream: str = ""
     caught_up: int = 0
+    verified_at: float = 0.0
+    differing: int | None = None
 
 
 class Board:

@@ -122,4 +122,6 @@ def _copy(database: Database, table: SourceTable, reflection: Reflection) -> Wan
         dead_letters=spec.on_error == "DeadLetter",
         paused=spec.paused,
         allowed_deletes=reflection.allowed_deletes or None,
+        verify_every=spec.verify.every.total_seconds() if spec.verify else 0.0,
+        verify_repairs=spec.verify.repair if spec.verify else True,
     )

@@ -50,10 +50,6 @@ REFUSED = [
         )
         for dialect in ("mysql", "mssql", "firebird")
     ),
-    *(
-        ({"reflections": [{field: value} | more]}, f"spec.{field}: ")
-        for field, value, more in (("verify", {"every": "24h"}, {}),)
-    ),
 ]
 
 
@@ -83,6 +79,7 @@ def test_what_does_not_act_is_one_line(specs: dict[str, Any], said: str) -> None
         {"reflections": [{"onPositionLost": "Stop", "initialSnapshot": False, "onError": "DeadLetter", "columns": []}]},
         {"reflections": [{"destination": {"createTable": False, "existing": "Keep", "cascade": "Accept"}}]},
         {"reflections": [{"schemaChange": {"added": "Ignore", "dropped": "Stop", "retyped": "Stop"}}]},
+        {"reflections": [{"verify": {"every": "24h", "repair": False}}]},
         {"reflections": [{}, {"destination": {"table": "other"}}]},
     ],
 )
@@ -91,8 +88,8 @@ def test_what_acts_is_not_refused(specs: dict[str, Any]) -> None:
 
 
 def test_the_reason_tells_it_from_a_mistake() -> None:
-    (error,) = acting.unsupported(loaded(reflections=[{"verify": {"every": "24h"}}]))
-    assert (error.reason, error.path, error.file, error.document) == ("NotSupported", "spec.verify", "f.yaml", 4)
+    (error,) = acting.unsupported(loaded(database={"dialect": "mysql"}))
+    assert (error.reason, error.path, error.file, error.document) == ("NotSupported", "spec.dialect", "f.yaml", 1)
 
 
 def test_every_line_of_the_table_names_a_field() -> None:
