@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pantograph.apply import execute
 from pantograph.database import sessions
 from pantograph.pipeline import steps
 from pantograph.reflector import process
@@ -126,3 +127,15 @@ def test_a_connection_is_never_closed_under_another_threads_statement(
     finally:
         remove()
     assert under == []
+
+
+def test_a_process_that_waits_for_a_transaction_of_the_application_stops_when_it_is_told_to(
+    make_pair: MakePair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute, "FIRST_WAIT", 3600.0)
+    pair = make_pair("postgresql", "sqlite")
+    pair.make("create table t (id int primary key)")
+    with pair.app.transaction():
+        pair.make("insert into t values (1)")
+        pair.start("t").wait_said("in the way")
+        pair.stop()

@@ -210,3 +210,38 @@ def test_rows_of_others_are_not_too_many(make_pair: MakePair) -> None:
     pair.start(rows_of("eu", resyncToken="again"), rows_of("us"))
     wait_until(swept, "the sweep")
     assert len(comparison.rows(pair.destination, "people", ["id"])) == 1600
+
+
+@pytest.mark.parametrize("nullable", ["null", "not null"])
+def test_a_contributors_columns_outlive_a_swap_of_the_rows_unique_values(pair: Pair, nullable: str) -> None:
+    """Rows that swapped a unique value cannot be updated one by one."""
+    pair.make(
+        "create table people (id int primary key, name varchar(20) not null unique)",
+        "create table scores (person int primary key, points int)",
+        "insert into people values (1, 'ann'), (2, 'bob'), (3, 'cid')",
+        "insert into scores values (1, 10), (2, 20)",
+    )
+    pair.destination.execute(
+        f"create table people (id bigint primary key, name varchar(20) {nullable} unique, points bigint, "
+        "remark varchar(9))",
+        role="destination",
+    )
+    mirror = pair.start(OWNER, {**CONTRIBUTOR, "missingRow": "Wait"})
+    wait_rows(pair, "people", "id name points", [(1, "ann", 10), (2, "bob", 20), (3, "cid", None)])
+    for name in ("t0", "t1"):
+        mirror.wait_phase("Streaming", name=name)
+    pair.destination.execute("update people set remark = 'mine'", role="superuser")
+    with pair.app.transaction():
+        pair.make(
+            "update people set name = 'x' where id = 1",
+            "update people set name = 'ann' where id = 2",
+            "update people set name = 'bob' where id = 1",
+        )
+    wait_rows(pair, "people", "id name points", [(1, "bob", 10), (2, "ann", 20), (3, "cid", None)])
+    with pair.app.transaction():
+        # And one that takes the value of a row that goes.
+        pair.make("delete from people where id = 3", "update people set name = 'cid' where id = 1")
+    wait_rows(pair, "people", "id name points", [(1, "cid", 10), (2, "ann", 20)])
+    if nullable == "null":
+        # A column that nobody writes is left alone where its row need not go.
+        wait_rows(pair, "people", "id remark", [(1, "mine"), (2, "mine")])

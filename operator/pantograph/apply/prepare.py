@@ -6,6 +6,7 @@ only looks. A table or Reflection that cannot be prepared says why and keeps nob
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -148,6 +149,7 @@ def source(
     act: bool = True,
     patience: float = 300.0,
     waiting: Waiting = lambda _: None,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[dict[str, Captured], Control | None]:
     """Captures of a source Database's tables, by subject, and its control row.
 
@@ -164,7 +166,9 @@ def source(
     captured: dict[str, Captured] = {}
     for wanted in tables:
         try:
-            one = _captured(session, dialect, wanted, recorded, report, act=act, patience=patience, waiting=waiting)
+            one = _captured(
+                session, dialect, wanted, recorded, report, act=act, patience=patience, waiting=waiting, sleep=sleep
+            )
         except errors.PantographError as error:
             if isinstance(error, errors.Unreachable):
                 raise
@@ -185,6 +189,7 @@ def _captured(
     act: bool,
     patience: float,
     waiting: Waiting,
+    sleep: Callable[[float], None],
 ) -> Captured | None:
     seen = observe.table(session, dialect, wanted.schema, wanted.table, dict(recorded))
     capture = sourcetables.wanted_capture(dialect, seen, wanted.key_columns, wanted.noted)
@@ -195,7 +200,7 @@ def _captured(
         if isinstance(action, InstallCapture):
             capture, mended = action.capture, mended or action.mends
         if act:
-            execute.run(session, dialect, action, patience=patience, waiting=waiting)
+            execute.run(session, dialect, action, patience=patience, waiting=waiting, sleep=sleep)
     for spot in dialect.blind_spots(seen.shape):
         report.notes.append(f"{wanted.subject}: not captured: {spot}")
     with session.step(steps.INSPECT):

@@ -59,6 +59,7 @@ class Mirror:
     fingerprint: of the source table as the plan saw it; a turn that finds another one throws its rows away.
     other_uniques: the destination has unique keys beside the one that rows are found by; uniques: their columns, as far
     as they are columns.
+    others: the destination has columns that this Reflection does not write; they go with a row that is deleted.
     ring: those of `references` that lead back to this table, by way of tables that are copied too, or at once.
     dead_letters: a row that the destination refuses is set aside, and its Reflection goes on (`onError: DeadLetter`).
     keeps: rows that were there before us stay (`existing: Keep`).
@@ -88,6 +89,7 @@ class Mirror:
     constants: int = 0
     cursor: tuple[Mapped, ...] = ()
     uniques: tuple[tuple[str, ...], ...] = ()
+    others: bool = False
     dead_letters: bool = False
     keeps: bool = False
     ring: tuple[Reference, ...] = ()

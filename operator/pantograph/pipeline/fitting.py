@@ -168,11 +168,16 @@ def _ways(turn: Turn, job: Job) -> list[Callable[[], object]]:
     if not mirror.other_uniques or not _whole(mirror):
         return []
     ways: list[Callable[[], object]] = [lambda: clear(turn)]
-    if mirror.referenced_by and _movable(mirror):
+    if (mirror.referenced_by or mirror.others) and _movable(mirror):
         ways.append(lambda: turn.target.blank(turn.session, mirror, job.staged, _movable(mirror)))
     if not any(reference.on_delete in TAKING for reference in mirror.referenced_by):
-        ways.append(lambda: turn.target.delete(turn.session, mirror, job.staged, absent_only=False))
+        ways.append(lambda: _delete_to_insert(turn, job))
     return ways
+
+
+def _delete_to_insert(turn: Turn, job: Job) -> None:
+    sharing.tell_contributors(turn.session, turn.target, job.mirror, job.staged, come_back=True)
+    turn.target.delete(turn.session, job.mirror, job.staged, absent_only=False)
 
 
 def _whole(mirror: Mirror) -> bool:

@@ -280,6 +280,7 @@ def mirror(
         constants=plan.constants,
         cursor=cursor if given else (),
         uniques=_uniques(set(plan.key), target),
+        others=not {c.name for c in target.columns if not c.generated} <= {c.destination for c in columns},
         dead_letters=asked.dead_letters,
         keeps=asked.keeps,
     )

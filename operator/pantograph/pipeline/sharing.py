@@ -27,7 +27,7 @@ def gone(session: Session, target: Dialect, mirror: Mirror, staged: Staged) -> i
     if mirror.delete_statement:
         return statements.run(session, target, mirror, staged, mirror.delete_statement, present=False)
     if mirror.on_delete == "Delete":
-        _tell_contributors(session, target, mirror, staged)
+        tell_contributors(session, target, mirror, staged)
         return target.delete(session, mirror, staged)
     if mirror.on_delete == "Ignore":
         return 0
@@ -96,9 +96,16 @@ class Contributor:
     key: tuple[str, ...]
 
 
-def _tell_contributors(session: Session, target: Dialect, mirror: Mirror, staged: Staged) -> None:
+def tell_contributors(
+    session: Session, target: Dialect, mirror: Mirror, staged: Staged, *, come_back: bool = False
+) -> None:
+    """Before the rows whose staged key is absent are deleted: note their keys for those who contribute to them.
+
+    come_back: all staged rows are deleted, and inserted again at once, which is nobody's wish but ours: then those who
+    do not wait for rows are told as well.
+    """
     columns = {column.destination: column for column in mirror.key}
-    for one in contributors(session, target, mirror):
+    for one in contributors(session, target, mirror, all_of_them=come_back):
         if set(one.key) != set(columns):
             continue
         same = " and ".join(f"d.{target.quote(name)} = s.{target.quote(name)}" for name in columns)
@@ -106,8 +113,8 @@ def _tell_contributors(session: Session, target: Dialect, mirror: Mirror, staged
         found = staged_rows(
             session,
             staged,
-            f"select {picked} from {staged.source} join {target.table(*mirror.destination)} d on {same} "
-            "where s.present = 0",
+            f"select {picked} from {staged.source} join {target.table(*mirror.destination)} d on {same}"
+            + ("" if come_back else " where s.present = 0"),
         )
         decoders = [target.decode(columns[name].destination_type) for name in one.key]
         noted = [
@@ -117,12 +124,15 @@ def _tell_contributors(session: Session, target: Dialect, mirror: Mirror, staged
         keys.note(session, target, one.owner, one.name, noted, "row", again_at=time.time() + LOOK_AGAIN)
 
 
-def contributors(session: Session, target: Dialect, mirror: Mirror) -> Iterator[Contributor]:
-    """Who waits for rows of the mirror's table, as the destination knows: of any owner."""
+def contributors(
+    session: Session, target: Dialect, mirror: Mirror, *, all_of_them: bool = False
+) -> Iterator[Contributor]:
+    """Who waits for rows of the mirror's table, as the destination knows: of any owner. all_of_them: whoever writes
+    there beside it."""
     found = session.rows(
         f"select owner, name, state from {target.ours('checkpoints')} where name like 'reflection/%' "
         "and state like :waits",
-        waits='%"waits":true%',
+        waits="%" if all_of_them else '%"waits":true%',
     )
     for owner, name, text in found:
         state = checkpoints.State.parse(text)

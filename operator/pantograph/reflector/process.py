@@ -116,6 +116,13 @@ class Process:
             while time.monotonic() < resumed and not (self.stop.wait(min(0.1, backoff)) or self._changed.is_set()):
                 pass
 
+    def _pause(self, seconds: float) -> None:
+        """Sleep while somebody is in the way of our DDL, but no longer than anybody wants what it is for."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if self.stop.wait(min(0.1, seconds)) or self._changed.is_set():
+                raise errors.Contended("somebody was in the way until this was not wanted any more")
+
     def change(self, wanted: Wanted) -> None:
         """Something else is wanted of the same source from now on. Called by another thread.
 
@@ -153,7 +160,7 @@ class Process:
         try:
             self._captured, control = prepare.source(
                 admin, dialect, self.wanted.owner, self.wanted.tables, report,
-                lease=self.wanted.lease, adopt=self.wanted.adopt, waiting=self.board.messages,
+                lease=self.wanted.lease, adopt=self.wanted.adopt, waiting=self.board.messages, sleep=self._pause,
             )  # fmt: skip
             assert control is not None
             with admin.step(steps.INSPECT):
@@ -263,8 +270,9 @@ class Process:
             if any(copy.source not in self._captured for copy in self._copies() if copy.name in failed):
                 before = set(self._captured)
                 captured, _ = prepare.source(
-                    admin, source.dialect, self.wanted.owner, self.wanted.tables, report, lease=self.wanted.lease
-                )
+                    admin, source.dialect, self.wanted.owner, self.wanted.tables, report,
+                    lease=self.wanted.lease, sleep=self._pause,
+                )  # fmt: skip
                 if set(captured) != before:
                     self._again.set()
                     return failed
