@@ -7,6 +7,7 @@ import os
 import pytest
 
 from tests.command.conftest import reflection, source_table, wait_for, write
+from tests.servers import PostgreSQL
 
 EXPECTED = "; expected a table that is not read for its own source"
 
@@ -122,3 +123,17 @@ def test_a_running_mirror_is_told_of_a_field_that_cannot_be_changed_and_of_a_cir
     shop.source.execute("delete from orders where id = 1")
     wait_for(shop.equal)
     assert running.end() == 0
+
+
+def test_a_server_made_of_the_files_of_another_is_another(call, tmp_path):
+    """As a restored backup, or a clone of a machine: its identifiers are the same."""
+    with PostgreSQL.start() as one, PostgreSQL.start() as other:
+        source, copy = one.make_database("shop"), other.make_database("shop")
+        for here in (source, copy):
+            here.execute("create table orders (id integer primary key, name varchar(40))")
+        identifier = "select system_identifier from pg_control_system()"
+        assert source.execute(identifier, role="superuser") == copy.execute(identifier, role="superuser")
+        documents = [*source.manifests("source", name="shop"), *copy.manifests("destination", name="copy")]
+        path = write(tmp_path, [*documents, source_table("orders"), reflection("orders")])
+        ended = call("run", "--once", "-f", path)
+        assert ended.returncode == 0, ended.stderr

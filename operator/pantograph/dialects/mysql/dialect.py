@@ -113,7 +113,9 @@ class MySQL(base.Dialect):
         # A schema is another database of the same server.
         names = (schema or self.address.database, table)
         (folding,) = session.row("select @@lower_case_table_names")
-        return (inspection.server(session, "").place, *(n.lower() if int(folding) else n for n in names))
+        # Pods of one name in two namespaces say the same of themselves, but for when they were started.
+        server = inspection.server(session, "")
+        return (f"{server.place} {server.life}", *(n.lower() if int(folding) else n for n in names))
 
     def tables(self, session: base.Session, schema: str) -> list[str]:
         return inspection.tables(session, schema or self.address.database)

@@ -129,6 +129,11 @@ class PostgreSQL(base.Dialect):
     def shape(self, session: base.Session, schema: str, table: str) -> TableShape | None:
         return inspection.shape(session, schema or self.default_schema, table)
 
+    def place(self, session: base.Session, schema: str, table: str) -> tuple[str, ...]:
+        # A server that was made of another's files has its identifiers, and not its start, to the microsecond.
+        server = inspection.server(session)
+        return (f"{server.place} {server.life}", schema or self.default_schema, table)
+
     def tables(self, session: base.Session, schema: str) -> list[str]:
         return inspection.tables(session, schema or self.default_schema, self.address.capture_schema)
 
