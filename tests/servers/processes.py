@@ -132,7 +132,10 @@ def run_folder() -> pathlib.Path:
     sweeping = os.open(root, os.O_RDONLY)
     fcntl.flock(sweeping, fcntl.LOCK_EX)
     for old in root.iterdir():
-        held = os.open(old, os.O_RDONLY)
+        try:
+            held = os.open(old, os.O_RDONLY)
+        except FileNotFoundError:  # its run ends at this moment, and takes it away itself
+            continue
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(old, ignore_errors=True)
