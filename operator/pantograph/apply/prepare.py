@@ -351,6 +351,8 @@ def _copy(
 
     # All that can be wrong is found before anything is made.
     mirror = worked_out(planned.shape)
+    if copy.missing_row == "Insert" and not copy.statement:
+        reflections.check_required(planned.shape, {column.destination for column in mirror.columns})
     if copy.where:
         try_rows(mirror)
     empty = seen.shape is None or not observe.rows_there(session, target, mirror, seen.shape)

@@ -13,7 +13,8 @@ class Column:
     """One column. `native` is its type as the engine prints it, with modifiers and collation where they matter.
 
     `generated`: computed by the database (nothing may be written to it). `identity`: numbered by the database unless a
-    value is given. rest: of its definition, what a statement that gives it another type must repeat.
+    value is given. rest: of its definition, what a statement that gives it another type must repeat. required: may not
+    be null, and the database has nothing to put there by itself.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Column:
     identity: bool = False
     collation: str = ""
     rest: str = ""
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)

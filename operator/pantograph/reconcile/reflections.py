@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from pantograph import errors
@@ -18,6 +18,20 @@ class Planned:
 
     actions: tuple[Action, ...]
     shape: TableShape
+
+
+def check_required(shape: TableShape, written: Collection[str]) -> None:
+    """Raise `SpecError` for a column of the destination that must have a value and gets none.
+
+    A table with triggers of its own is left alone: they may fill the column in.
+    """
+    lacking = [column.name for column in shape.columns if column.required and column.name not in written]
+    if lacking and not shape.triggers:
+        raise errors.SpecError(
+            f"{shape.label} needs a value in {', '.join(lacking)} (not null, without a default), and this Reflection "
+            "writes none; add it to columns, or give it a default there, or let it be null",
+            path="spec.columns",
+        )
 
 
 def plan(

@@ -180,6 +180,7 @@ def _column(row: Sequence[Any]) -> Column:
         identity="auto_increment" in extra,
         collation=str(collation or ""),
         rest=_rest(extra, default, comment),
+        required=nullable != "YES" and default is None and "auto_increment" not in extra and "generated" not in extra,
     )
 
 

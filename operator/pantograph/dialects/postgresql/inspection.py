@@ -23,7 +23,7 @@ select a.attname, """
     + _NATIVE.format(oid="a.atttypid", mod="a.atttypmod")
     + """,
   case when t.typtype = 'd' then format_type(bt.oid, coalesce(nullif(t.typtypmod, -1), -1)) else '' end,
-  not a.attnotnull, a.attgenerated, a.attidentity,
+  not a.attnotnull, a.attgenerated, a.attidentity, a.attnotnull and not a.atthasdef and a.attidentity = '',
   case when a.attcollation <> 0 and a.attcollation <> t.typcollation
     then format('%I.%I', cn.nspname, co.collname) else '' end,
   coalesce(not co.collisdeterministic, false)
@@ -123,7 +123,7 @@ def shape(session: Session, schema: str, table: str) -> TableShape | None:
 
 
 def _column(row: Any) -> Column:
-    name, native, base, nullable, generated, identity, collation, folding = row
+    name, native, base, nullable, generated, identity, required, collation, folding = row
     return Column(
         name=name,
         type=types.logical(base or native, folding=folding),
@@ -132,6 +132,7 @@ def _column(row: Any) -> Column:
         generated=bool(generated.strip("\0 ")),
         identity=bool(identity.strip("\0 ")),
         collation=collation,
+        required=required,
     )
 
 

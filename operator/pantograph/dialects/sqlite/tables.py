@@ -49,7 +49,7 @@ def shape(session: Session, table: str) -> SQLiteShape | None:
     name, sql = found
     collations = declared_collations(sql or "")
     info = session.rows(
-        'select name, type, "notnull", pk, hidden from pragma_table_xinfo(:name) order by cid', name=name
+        'select name, type, "notnull", pk, hidden, dflt_value from pragma_table_xinfo(:name) order by cid', name=name
     )
     key = tuple(column for column, *_ in sorted((row for row in info if row[3]), key=lambda row: row[3]))
     guards, partial, unguarded = _unique_indexes(session, name)
@@ -61,7 +61,7 @@ def shape(session: Session, table: str) -> SQLiteShape | None:
         guards = (Guard("", ((alias, "BINARY"),)), *guards)
     without_rowid = bool(re.search(r"\bwithout\s+rowid\b[^)]*$", _bare(sql or ""), re.IGNORECASE))
     columns = []
-    for column, type_, not_null, position, hidden in info:
+    for column, type_, not_null, position, hidden, default in info:
         collation = collations.get(column.lower(), "")
         columns.append(
             Column(
@@ -73,6 +73,7 @@ def shape(session: Session, table: str) -> SQLiteShape | None:
                 generated=hidden in (2, 3),
                 identity=column == alias,
                 collation=collation,
+                required=bool(not_null) and default is None and not hidden and column != alias,
             )
         )
     not_null = {row[0] for row in info if row[2]}
