@@ -217,6 +217,8 @@ def test_a_tree_grows_and_goes_in_one_transaction(make_pair: MakePair, engine: s
     with pair.app.transaction():
         pair.make("delete from nodes where id >= 100", "delete from nodes where id < 0")
     pair.wait_equal(**TREE)
+    # Nobody had to wait for another window.
+    assert mirror.seen().parked == 0
     _unharmed(mirror)
 
 
@@ -289,9 +291,11 @@ def test_a_ring_of_two_tables(make_pair: MakePair, engine: str, null: str, defer
     # One whose other half is missing waits, and takes nobody with it.
     with pair.app.transaction():
         pair.make("insert into firms values (4, 40), (5, 50)", "insert into staff values (40, 4), (60, 6)")
+        pair.make("insert into firms values (7, 70)", "insert into staff values (70, 8)")
     wait_until(lambda: (4, 40) in rows(pair.destination, "firms", RING["firms"]), "the one that is whole")
     with pair.app.transaction():
         pair.make("insert into staff values (50, 5)", "insert into firms values (6, 60)")
+        pair.make("insert into staff values (80, 8)", "insert into firms values (8, 80)")
     pair.wait_equal(**RING)
     _unharmed(mirror, "t0", "t1")
 
