@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pantograph.reflector import process
 from tests.routes.conftest import Pair
 from tests.routes.test_verify import verify
 from tests.support import comparison
@@ -207,3 +208,22 @@ def test_a_reflection_by_another_key_comes_later_and_the_first_goes_on(make_pair
         pair.make("update customers set code = 'y' where id = 1")
         wait_rows(pair, "customers", "id code name", [(1, "y", "ann"), (2, "b", "rob")])
         pair.stop()
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mariadb", "sqlite"])
+def test_a_column_that_is_copied_no_more_refuses_no_rows(
+    make_pair: MakePair, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a table that was created for the copy: the column stays, and takes NULL."""
+    monkeypatch.setattr(process, "NONCE_EVERY", 3600.0)
+    pair = make_pair(engine, engine)
+    pair.make("create table t (id int primary key, a int not null, b int not null)", "insert into t values (1, 1, 1)")
+    mirror = pair.start("t")
+    mirror.wait_phase("Streaming")
+    pair.make("alter table t drop column b", "insert into t values (2, 2)")
+    # Before anybody looks for drift, which is seldom.
+    wait_rows(pair, "t", "id a b", [(1, 1, 1), (2, 2, None)])
+    pair.stop()
+    pair.make("insert into t values (3, 3)")
+    pair.start({"table": "t", "columns": [{"source": "id"}]})
+    wait_rows(pair, "t", "id a b", [(1, 1, 1), (2, 2, None), (3, None, None)])

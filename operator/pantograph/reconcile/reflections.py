@@ -58,7 +58,8 @@ def plan(
                 f"there is no table {label} in {destination.address.label}; create it, or say createTable: true",
                 path="spec.destination.table",
             )
-        made = tuple(replace(c, nullable=c.nullable and c.name not in key) for c in columns())
+        # A column that is not copied any more (the source dropped it, the manifest leaves it out) must refuse no rows.
+        made = tuple(replace(c, nullable=c.name not in key) for c in columns())
         statements = destination.create_table(seen.schema, seen.name, made, key)
         shape = TableShape(seen.schema, seen.name, made, key)
         return Planned((CreateTable(subject, f"create table {label}", tuple(statements)),), shape)

@@ -29,6 +29,8 @@ from pantograph.reflector.streams import Apart, News, Source, Stream, Worker, mo
 from pantograph.reflector.verifying import Asked, Verifying
 
 NONCE_EVERY = 60.0
+DOUBT_EVERY = 1.0
+"""Seconds between two looks at the tables for a Reflection that fails."""
 FIRST_NONCE = 1.0
 QUICKEST_POLL = 0.002
 QUICK_FOR = 1.0
@@ -239,7 +241,7 @@ class Process:
             self._again.wait(0.01)
 
     def _wait(self, source: Source, failed: set[str]) -> None:
-        nonce_at = time.monotonic() + NONCE_EVERY
+        nonce_at, doubt_at = time.monotonic() + NONCE_EVERY, 0.0
         soonest = time.monotonic() + FIRST_NONCE
         retry_at = time.monotonic() + RETRY_FAILED_EVERY
         tried: set[str] = set()
@@ -257,6 +259,10 @@ class Process:
                 self._housekeeping(source)
                 self._look_for_drift(source)
                 nonce_at = now + NONCE_EVERY
+            if source.doubt.is_set() and now >= doubt_at:
+                source.doubt.clear()
+                self._look_for_drift(source)
+                doubt_at = now + DOUBT_EVERY
             if failed and (now >= retry_at or self._to_widen - tried):
                 tried = set(self._to_widen)
                 failed = self._retry(source, failed)

@@ -81,6 +81,8 @@ class Source:
     # Groups by checkpoint (destination, name), for the positions that go with a nonce.
     groups: dict[tuple[str, str], Group] = dataclasses.field(default_factory=dict)
     replan: threading.Event = dataclasses.field(default_factory=threading.Event)
+    # Something failed that a table which is not as it was planned any more would explain.
+    doubt: threading.Event = dataclasses.field(default_factory=threading.Event)
     # Destinations by label; groups that a comparison has cleared of suspicion; how often keys were noted by others.
     targets: dict[str, Address] = dataclasses.field(default_factory=dict)
     cleared: set[tuple[str, str]] = dataclasses.field(default_factory=set)
@@ -183,6 +185,8 @@ class Worker(threading.Thread):
         yield
 
     def _failed(self, error: errors.PantographError, phase: str) -> None:
+        if phase == "Failed":
+            self.source.doubt.set()
         for name in self.names():
             self.source.board.failed(name, error.reason)
             if phase != "Contended":
@@ -908,6 +912,7 @@ class Stream(Worker):
     def _set_aside(self, group: Group, error: writer.MirrorRejected) -> None:
         """One Reflection's rows do not fit: it leaves, and its neighbours go on."""
         name = error.mirror.name
+        self.source.doubt.set()
         self.source.board.failed(name, error.reason)
         ready = self.members.get(name)
         if ready is not None:
