@@ -122,14 +122,17 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class CaptureState:
-    """What is there of a capture: nothing, all of it, or something that needs mending (said in `problems`)."""
+    """What is there of a capture: nothing, all of it, or something that needs mending (said in `problems`).
+
+    outdated: what is whole, and as another version of Pantograph made it."""
 
     installed: bool
     problems: tuple[str, ...] = ()
+    outdated: tuple[str, ...] = ()
 
     @property
     def healthy(self) -> bool:
-        """Everything is as it was planned."""
+        """Everything that is written is noted."""
         return self.installed and not self.problems
 
 
@@ -575,6 +578,10 @@ class Dialect(abc.ABC):
         """Event table, functions, triggers. Idempotent where the engine lets it; a new trigger is there before an old
         one goes. The triggers obey the lease, run with our rights and not the writer's, and leave the application's
         session as they found it."""
+
+    def upgrade(self, capture: Capture, shape: TableShape) -> list[Statement]:
+        """Replaces triggers that another version has made, each in one step, so that no write meets none of them."""
+        return self.install(capture, shape)
 
     @abc.abstractmethod
     def uninstall(self, capture: Capture) -> list[Statement]:

@@ -31,6 +31,11 @@ class InstallCapture(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class UpgradeCapture(Action):
+    """Replace triggers of a capture that another version of Pantograph has made. Nothing was missed meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveCapture(Action):
     """Take a capture away."""
 

@@ -10,7 +10,7 @@ from pantograph.dialects.base import Dialect
 from pantograph.model import names
 from pantograph.model.changes import Capture
 from pantograph.model.tables import TableShape
-from pantograph.reconcile.actions import Action, InstallCapture
+from pantograph.reconcile.actions import Action, InstallCapture, UpgradeCapture
 from pantograph.reconcile.observed import TableSeen
 
 
@@ -100,7 +100,10 @@ def plan(subject: str, dialect: Dialect, seen: TableSeen, capture: Capture) -> l
     known = seen.capture is not None and replace(seen.capture, identity="") == replace(capture, identity="")
     same_table = seen.capture is not None and seen.capture.identity == capture.identity
     if known and same_table and seen.state.healthy and not seen.broken:
-        return []
+        if not seen.state.outdated:
+            return []
+        summary = f"upgrade capture of {seen.shape.label} ({'; '.join(seen.state.outdated)})"
+        return [UpgradeCapture(subject, summary, tuple(dialect.upgrade(capture, seen.shape)))]
     mends = seen.capture is not None
     if seen.capture is not None:
         # What was written while it was not whole is unknown: the version tells every Reflection to sweep, also when the

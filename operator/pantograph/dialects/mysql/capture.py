@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from pantograph import errors
+from pantograph.dialects import marks
 from pantograph.dialects.base import CaptureState, Session, Statement
 from pantograph.dialects.mysql import cascades as cascading
 from pantograph.dialects.mysql import inspection, types
@@ -82,17 +83,25 @@ class Rendering:
             ),
             Statement(f"delete from {self.ours(TROUBLE)} where capture = '{self.capture.id}'"),
         ]
-        label = f"{self.capture.schema}.{self.capture.table}" if self.capture.schema else self.capture.table
-        statements += [
-            Statement(f"create or replace trigger {self.trigger(what)} {self.action(what, shape)}", label)
-            for what in EVENTS
-        ]
+        statements += self.replace(shape)
         cascades = self.cascades(shape)
         for (schema, name), (table, what) in cascades.wanted().items():
             action = cascades.action(table, what, self.cascade_body(cascades, table, what))
             sql = f"create or replace trigger {self.quote(schema)}.{self.quote(name)} {action}"
             statements.append(Statement(sql, ".".join(filter(None, table))))
         return statements
+
+    def replace(self, shape: TableShape) -> list[Statement]:
+        """Each of the table's own triggers, in one step: no write meets none of them."""
+        label = f"{self.capture.schema}.{self.capture.table}" if self.capture.schema else self.capture.table
+        return [
+            Statement(f"create or replace trigger {self.trigger(what)} {self.action(what, shape)}", label)
+            for what in EVENTS
+        ]
+
+    def facts(self, what: str) -> list[object]:
+        """All that decides what a trigger must note; see `marks`. Not the columns' types, which may be widened."""
+        return [what, self.capture.id, self.capture.version, self.capture.columns]
 
     def cascades(self, shape: TableShape) -> Cascades:
         return Cascades(self.capture, shape, self.database, self.quote)
@@ -111,7 +120,8 @@ class Rendering:
             )
             both = self._insert("U", columns, ["old", "new"])
             insert = f"if {changed} then {both}; else {insert}; end if"
-        return f"begin {self._survives('continue')} {self._leased(insert)} end"
+        sql = f"begin {self._survives('continue')} {self._leased(insert)} end"
+        return marks.marked(sql, self.facts(what), after="begin ")
 
     def cascade_body(self, cascades: Cascades, table: tuple[str, str], what: str) -> str:
         """What a trigger on a table above does."""
@@ -173,7 +183,18 @@ class Rendering:
         own = {(self.database, self.trigger_name(what)): what for what in EVENTS}
         there = {name: found.pop((schema, name)) for schema, name in own if (schema, name) in found}
         problems = [*self._problems(session, shape, there, dict(events)), *self._beside(session, shape, found)]
-        return CaptureState(True, tuple(problems))
+        return CaptureState(True, tuple(problems), tuple(self._outdated(shape, there)))
+
+    def _outdated(self, shape: TableShape | None, there: dict[str, tuple[str, ...]]) -> Iterable[str]:
+        for what, event in EVENTS.items():
+            found = there.get(self.trigger_name(what))
+            if shape is not None and found is not None and self._made_by_another(what, found[3], shape):
+                yield f"another version made the trigger for {event}"
+
+    def _made_by_another(self, what: str, body: str, shape: TableShape) -> bool:
+        if any(shape.column(name) is None for name in self.capture.columns):
+            return False
+        return _normal(body) != _normal(self.body(what, shape)) and marks.whole(body, self.facts(what))
 
     def _triggers(self, session: Session, shape: TableShape | None) -> _Triggers:
         """All of this capture's, in the databases where some are needed now; in all, where the shape is not known."""
@@ -262,7 +283,8 @@ class Rendering:
                 continue
             table, manipulation, timing, body = found_trigger
             expected = (self.capture.table, event.upper(), "AFTER")
-            if (table, manipulation, timing) != expected or _normal(body) != _normal(self.body(what, shape)):
+            right = _normal(body) == _normal(self.body(what, shape)) or self._made_by_another(what, body, shape)
+            if (table, manipulation, timing) != expected or not right:
                 yield f"the trigger for {event} is not the one that was planned"
         trouble = session.row(
             f"select at from {self.ours(TROUBLE)} where capture = :id order by id limit 1", id=self.capture.id

@@ -194,6 +194,9 @@ class MySQL(base.Dialect):
     def install(self, capture: Capture, shape: TableShape) -> list[base.Statement]:
         return self._rendering(capture).create(shape)
 
+    def upgrade(self, capture_: Capture, shape: TableShape) -> list[base.Statement]:
+        return self._rendering(capture_).replace(shape)
+
     def uninstall(self, capture: Capture) -> list[base.Statement]:
         return self._rendering(capture).remove()
 

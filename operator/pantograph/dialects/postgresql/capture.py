@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from pantograph.dialects import marks
 from pantograph.dialects.base import CaptureState, Session, Statement, verbatim
 from pantograph.dialects.postgresql import types
 from pantograph.model.changes import Capture
@@ -148,6 +149,14 @@ end""")
 
     def bodies(self, shape: TableShape) -> dict[str, str]:
         """The trigger functions, one for each trigger: telling operations apart inside one would cost each of them."""
+        facts = self.facts(shape)
+        return {what: marks.marked(body, [what, *facts]) for what, body in self._bodies(shape).items()}
+
+    def facts(self, shape: TableShape) -> list[object]:
+        """All that decides what a function must note; see `marks`. Not the columns' types, which may be widened."""
+        return [shape.identity, self.capture.id, self.capture.version, self.capture.columns]
+
+    def _bodies(self, shape: TableShape) -> dict[str, str]:
         columns = shape.pick(self.capture.columns)
         names = ", ".join(self.quote(column.name) for column in columns)
         return {
@@ -285,7 +294,7 @@ end""")
         """What is there, compared with what `create` would make."""
         events = session.row("select cast(cast(to_regclass(:events) as oid) as bigint)", events=self.events)[0]
         found = session.rows(
-            "select p.proname, md5(p.prosrc) from pg_proc p join pg_namespace n on n.oid = p.pronamespace "
+            "select p.proname, p.prosrc from pg_proc p join pg_namespace n on n.oid = p.pronamespace "
             "where n.nspname = :schema and p.proname = any (cast(:functions as name[]))",
             schema=self.schema,
             functions=[self.function_name(what) for what in _TRIGGERS],
@@ -293,7 +302,20 @@ end""")
         if events is None and not found:
             return CaptureState(installed=False)
         problems = tuple(self._problems(session, shape, events, dict(found)))
-        return CaptureState(installed=events is not None and bool(found), problems=problems)
+        outdated = tuple(self._outdated(shape, events, dict(found))) if shape is not None and events is not None else ()
+        return CaptureState(events is not None and bool(found), problems, outdated)
+
+    def _outdated(self, shape: TableShape, events: int, functions: Mapping[str, str]) -> Iterable[str]:
+        if any(shape.column(name) is None for name in self.capture.columns):
+            return
+        for what, body in self.bodies(shape).items():
+            there = functions.get(self.function_name(what), "")
+            if there != body.replace(_EVENTS_OID, str(events)) and self._whole(what, there, shape, events):
+                yield f"another version made the trigger function {self.function_name(what)}"
+
+    def _whole(self, what: str, there: str, shape: TableShape, events: int) -> bool:
+        named = there.replace(f"'{events}'::pg_catalog.regclass", f"'{_EVENTS_OID}'::pg_catalog.regclass")
+        return marks.whole(named, [what, *self.facts(shape)])
 
     def _problems(
         self, session: Session, shape: TableShape | None, events: int | None, functions: Mapping[str, str]
@@ -308,11 +330,11 @@ end""")
             yield f"the captured column {missing} is gone"
             return
         for what, body in bodies.items():
-            expected = hashlib.md5(body.replace(_EVENTS_OID, str(events)).encode()).hexdigest()
+            expected = body.replace(_EVENTS_OID, str(events))
             there = functions.get(self.function_name(what))
             if there is None:
                 yield f"the trigger function {self.function_name(what)} is gone"
-            elif there != expected and events is not None:
+            elif there != expected and events is not None and not self._whole(what, there, shape, events):
                 yield f"the trigger function {self.function_name(what)} is not what it should be"
         followed = session.row(
             f"select coalesce(pg_sequence_last_value(to_regclass(:lease)), 0) >= l.until from {self.ours('lease')} l",

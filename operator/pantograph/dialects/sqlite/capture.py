@@ -138,6 +138,12 @@ def triggers(
         )
 
 
+def facts(kind: str, capture: Capture, shape: TableShape) -> list[object]:
+    """All that decides what a trigger must note; see `marks`."""
+    evicted = [guards(capture, shape)] if kind.startswith("evict") else []
+    return [kind, shape.name, capture.id, capture.version, capture.columns, *evicted]
+
+
 def _of(shape: TableShape, columns: Iterable[str], quote: Callable[[str], str]) -> str:
     """` of a, b`, so that an UPDATE of other columns does not pay; "" where SQLite would miss one that counts.
 
@@ -148,6 +154,12 @@ def _of(shape: TableShape, columns: Iterable[str], quote: Callable[[str], str]) 
     return "" if unnamed & set(columns) else f" of {', '.join(quote(column) for column in sorted(columns))}"
 
 
+def parted(sql: str) -> tuple[str, str]:
+    """A CREATE TRIGGER statement up to its name, and what it does."""
+    match = re.match(r"^.*?\s(?=(?:before|after)\s)", sql, flags=re.DOTALL)
+    return (match[0], sql[match.end() :]) if match else ("", sql)
+
+
 def body(sql: str) -> str:
     """What a trigger does, without its name and without the differences that SQLite makes when it stores the text."""
-    return re.sub(r"\s+", " ", re.sub(r"^.*?\s(?=(?:before|after)\s)", "", sql, count=1, flags=re.DOTALL)).strip()
+    return re.sub(r"\s+", " ", parted(sql)[1]).strip()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pantograph import errors
 from pantograph.api.expressions import Expression
-from pantograph.dialects import base
+from pantograph.dialects import base, marks
 from pantograph.dialects.base import (
     Batches,
     CaptureState,
@@ -139,8 +139,8 @@ class SQLite(base.Dialect):
         return tables.names(session, self._prefix) if schema in ("", "main") else []
 
     def fingerprints(self, session: Session, tables: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        # The statements of the table and of our triggers. Root pages would tell a rewrite too, but VACUUM moves them; a
-        # table that was made anew has another statement or has lost its triggers.
+        # The statement of the table, and which triggers of ours it has. Root pages would tell a rewrite too, but VACUUM
+        # moves them; a table that was made anew has another statement or has lost its triggers.
         wanted = json.dumps([name.lower() for _, name in tables])
         found: dict[str, list[str]] = {}
         for table, kind, name, sql in session.rows(
@@ -149,7 +149,7 @@ class SQLite(base.Dialect):
             wanted=wanted,
         ):
             if kind == "table" or name.startswith(self._prefix):
-                found.setdefault(table, []).append(f"{kind} {name}\n{sql}")
+                found.setdefault(table, []).append(f"{kind} {name}\n{sql if kind == 'table' else ''}")
         return {
             (schema, name): hashlib.sha256("\n".join(found[name.lower()]).encode()).hexdigest()[:16]
             for schema, name in tables
@@ -238,9 +238,12 @@ class SQLite(base.Dialect):
 
     def _triggers(self, capture: Capture, shape: TableShape) -> list[tuple[str, str]]:
         events, lease = self.ours(capture.event_table), self.ours("lease")
-        return list(
-            capturing.triggers(capture, shape, quote=self.quote, prefix=self._prefix, events=events, lease=lease)
-        )
+        made = capturing.triggers(capture, shape, quote=self.quote, prefix=self._prefix, events=events, lease=lease)
+        parted = [(kind, *capturing.parted(sql)) for kind, sql in made]
+        return [
+            (kind, head + marks.marked(tail, capturing.facts(kind, capture, shape), after=" begin "))
+            for kind, head, tail in parted
+        ]
 
     def install(self, capture: Capture, shape: TableShape) -> list[Statement]:
         """One transaction, begun and committed by the script itself, for statements are run one at a time: no write
@@ -252,6 +255,13 @@ class SQLite(base.Dialect):
         statements += [Statement(f"drop trigger if exists {name}") for name in names.values()]
         statements += [Statement(sql) for _, sql in self._triggers(capture, shape)]
         return [*statements, Statement("commit")]
+
+    def upgrade(self, capture: Capture, shape: TableShape) -> list[Statement]:
+        made = self._triggers(capture, shape)
+        names = capturing.trigger_names(capture, self.quote, self._prefix)
+        statements = [Statement("begin immediate", shape.label)]
+        statements += [Statement(f"drop trigger if exists {names[kind]}") for kind, _ in made]
+        return [*statements, *(Statement(sql) for _, sql in made), Statement("commit")]
 
     def uninstall(self, capture: Capture) -> list[Statement]:
         names = capturing.trigger_names(capture, self.quote, self._prefix)
@@ -272,13 +282,17 @@ class SQLite(base.Dialect):
             return CaptureState(installed=False)
         if shape is None:
             return CaptureState(True, (f"the table {capture.table} is gone",))
-        problems = []
+        problems, outdated = [], []
         wanted = {f"{events}_{kind}": sql for kind, sql in self._triggers(capture, shape)}
         for name, sql in wanted.items():
             if name not in found:
                 problems.append(f"the trigger {name} is missing")
             elif capturing.body(found[name][1]) != capturing.body(sql) or found[name][0] != shape.name:
-                problems.append(f"the trigger {name} is not the one that was planned")
+                facts = capturing.facts(name.removeprefix(f"{events}_"), capture, shape)
+                if found[name][0] == shape.name and marks.whole(capturing.body(found[name][1]), facts):
+                    outdated.append(f"another version made the trigger {name}")
+                else:
+                    problems.append(f"the trigger {name} is not the one that was planned")
         problems += [
             f"the trigger {name} is not needed any more" for name in found if name not in wanted and name != events
         ]
@@ -292,7 +306,7 @@ class SQLite(base.Dialect):
                 problems.append(
                     f"the event table {events} has room for {held} captured columns, not {len(capture.columns)}"
                 )
-        return CaptureState(True, tuple(problems))
+        return CaptureState(True, tuple(problems), tuple(outdated))
 
     def blind_spots(self, shape: TableShape) -> tuple[str, ...]:
         spots = [
