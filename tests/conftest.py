@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.servers import MariaDB, PostgreSQL, Server, SQLite, TestDatabase
+from tests.servers import Firebird, MariaDB, PostgreSQL, Server, SQLite, TestDatabase
 
 EXPECTED_SKIPS = pathlib.Path(__file__).with_name("expected-skips.txt")
 
@@ -109,6 +109,12 @@ def mariadb2() -> Iterator[Server]:
     yield from _running(MariaDB)
 
 
+@pytest.fixture(scope="session")
+def firebird() -> Iterator[Server]:
+    """The run's Firebird server."""
+    yield from _running(Firebird)
+
+
 _numbers = itertools.count(1)
 
 
@@ -134,6 +140,12 @@ def pg_db(request: pytest.FixtureRequest) -> Iterator[MakeDatabase]:
 def my_db(request: pytest.FixtureRequest) -> Iterator[MakeDatabase]:
     """`my_db(name=None, on=None)` makes a fresh database on the run's MariaDB, or on another server."""
     yield from _databases(lambda: request.getfixturevalue("mariadb"))
+
+
+@pytest.fixture
+def fb_db(request: pytest.FixtureRequest) -> Iterator[MakeDatabase]:
+    """`fb_db(name=None, on=None)` makes a fresh database on the run's Firebird, or on another server."""
+    yield from _databases(lambda: request.getfixturevalue("firebird"))
 
 
 @pytest.fixture

@@ -179,7 +179,8 @@ def _family(pair: Pair) -> None:
     pair.make("create table parents (id int primary key, name varchar(20))")
     pair.make("create table children (id int primary key, parent int)")
     pair.make("insert into parents values (1, 'p'), (2, 'q')", "insert into children values (10, 1), (20, 2)")
-    text = "longtext" if pair.destination.dialect == "mariadb" else "text"
+    natives = {"mariadb": "longtext", "firebird": "blob sub_type text character set utf8"}
+    text = natives.get(pair.destination.dialect, "text")
     pair.destination.execute(f"create table parents (id bigint primary key, name {text})")
     tie = "foreign key (parent) references parents (id)"
     pair.destination.execute(f"create table children (id bigint primary key, parent bigint, {tie})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,12 +13,19 @@ READ_ONLY = {
     "postgresql": "begin isolation level repeatable read read only",
     "mariadb": "start transaction with consistent snapshot, read only",
     "sqlite": "begin",
+    "firebird": "begin read only",
 }
-WRITE = {"postgresql": "begin", "mariadb": "begin", "sqlite": "begin immediate"}
+WRITE = {"postgresql": "begin", "mariadb": "begin", "sqlite": "begin immediate", "firebird": "begin"}
+
+
+_ROWS = re.compile(r"(?P<head>insert into .+? values) \((?P<rows>.+\), \(.+)\)", re.DOTALL)
 
 
 def quoted(dialect: str, name: str) -> str:
     """An identifier as this engine writes it."""
+    if dialect == "firebird":
+        # What is written in lower case is upper case in the catalog, as with names that are not quoted.
+        name = name.upper() if re.fullmatch("[a-z][a-z0-9_]*", name) else name
     mark = "`" if dialect == "mariadb" else '"'
     return mark + name.replace(mark, mark * 2) + mark
 
@@ -35,13 +43,23 @@ class Client:
 
     def run(self, sql: str, *params: Any) -> list[tuple[Any, ...]]:
         """Execute; the rows, when there are any. A `?` in a literal would be taken for a parameter."""
-        if self.dialect == "sqlite":
+        if self.dialect == "firebird" and (found := _ROWS.fullmatch(sql)) and not params:
+            return self._one_by_one(found["head"], found["rows"].split("), ("))
+        if self.dialect in ("sqlite", "firebird"):
             self._cursor.execute(sql, params)
         elif params:
             self._cursor.execute(sql.replace("%", "%%").replace("?", "%s"), params)
         else:
             self._cursor.execute(sql)
         return [tuple(row) for row in self._cursor.fetchall()] if self._cursor.description else []
+
+    def _one_by_one(self, head: str, rows: list[str]) -> list[tuple[Any, ...]]:
+        """An INSERT of several rows, which Firebird does not know, as one statement all the same."""
+        with contextlib.nullcontext() if self.raw.active else self.transaction():
+            for start in range(0, len(rows), 100):
+                inserts = " ".join(f"{head} ({row});" for row in rows[start : start + 100])
+                self._cursor.execute(f"execute block as begin {inserts} end")
+        return []
 
     def value(self, sql: str, *params: Any) -> Any:
         found = self.run(sql, *params)

@@ -97,7 +97,12 @@ class Bank:
         client = Client(self.source)
         try:
             while not self._stop.is_set():
-                self._transaction(client, rng, writer)
+                try:
+                    self._transaction(client, rng, writer)
+                except Exception as error:
+                    # Firebird lets whoever waited for a row begin again.
+                    if "update conflicts" not in str(error):
+                        raise
                 self._stop.wait(rng.random() * 2 * self.pause)
         except Exception as error:  # whoever asks for the result wants to know, not the thread
             self.failures.append(f"{type(error).__name__}: {error}")

@@ -94,6 +94,7 @@ def ours(database: TestDatabase, name: str) -> str:
         "postgresql": f"pantograph.{name}",
         "mariadb": f"`pantograph_{database.name}`.{name}",
         "sqlite": f"pantograph_{name}",
+        "firebird": f"pantograph_{name}",
     }[database.dialect]
 
 

@@ -23,7 +23,7 @@ class NotActing:
     acting: tuple[Any, ...] = ()
 
 
-NOT_ACTING = (NotActing("Database", "spec.dialect", acting=("postgresql", "mariadb", "sqlite")),)
+NOT_ACTING = (NotActing("Database", "spec.dialect", acting=("postgresql", "mariadb", "sqlite", "firebird")),)
 
 
 def unsupported(manifests: Manifests) -> list[errors.SpecError]:

@@ -97,14 +97,17 @@ def rows_there(session: Session, dialect: Dialect, mirror: Mirror, shape: TableS
     own = dialect.own_rows(mirror) if told_apart else ""
     where = f" where {verbatim(own)}" if own else ""
     with session.step(steps.INSPECT):
-        return session.row(f"select 1 from {dialect.table(*mirror.destination)}{where} limit 1") is not None
+        return (
+            session.row(f"select 1 from {dialect.table(*mirror.destination)}{where} {dialect.at_most(1)}") is not None
+        )
 
 
 def registrations(session: Session, dialect: Dialect) -> list[tuple[str, str, str, str, float]]:
     """(owner, Reflection, capture id, position, seen at) of everybody who needs events of this source."""
     with session.step(steps.INSPECT):
         found = session.rows(
-            f"select owner, name, capture, position, seen_at from {dialect.ours('registrations')} order by owner, name"
+            f"select owner, name, capture, {dialect.quote('position')}, seen_at "
+            f"from {dialect.ours('registrations')} order by owner, name"
         )
     return [(row[0], row[1], row[2], row[3], float(row[4])) for row in found]
 

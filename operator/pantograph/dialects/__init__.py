@@ -12,6 +12,7 @@ _DIALECTS = {
     "postgresql": ("postgresql", "PostgreSQL"),
     "mariadb": ("mysql", "MariaDB"),
     "sqlite": ("sqlite", "SQLite"),
+    "firebird": ("firebird", "Firebird"),
 }
 
 

@@ -84,6 +84,8 @@ class Features:
     deferrable_constraints: bool = False
     # Does a savepoint survive a constraint's error, so that a turn can go on?
     savepoints: bool = True
+    # Does INSERT take several rows of VALUES?
+    rows_of_values: bool = True
     # Is there exactly one writer at a time, so that our writes hold up the application's? (Then: one a minute at most.)
     single_writer: bool = False
     # Can a running transaction miss a trigger that was installed after it began?
@@ -719,6 +721,10 @@ class Dialect(abc.ABC):
         if len(names) == 1:
             return f"{names[0]} > {values[0]}"
         return f"({', '.join(names)}) > ({', '.join(values)})"
+
+    def at_most(self, count: int | str) -> str:
+        """What ends a SELECT that yields so many rows at most: a number, or a parameter."""
+        return f"limit {count}"
 
     # How many keys `given_keys` takes at once.
     most_given_keys: ClassVar[int] = 200

@@ -166,7 +166,8 @@ def load(session: Session, dialect: Dialect, owner: str, names: Sequence[str] = 
     """All checkpoints of an owner, or those of some names, by name; as one moment shows them."""
     among = f" and name in ({', '.join(f':n{i}' for i in range(len(names)))})" if names else ""
     found = session.rows(
-        f"select name, version, epoch, position, state from {dialect.ours('checkpoints')} where owner = :owner{among}",
+        f"select name, version, epoch, {dialect.quote('position')}, state from {dialect.ours('checkpoints')} "
+        f"where owner = :owner{among}",
         owner=owner,
         **{f"n{i}": name for i, name in enumerate(names)},
     )
@@ -191,11 +192,12 @@ def move(session: Session, dialect: Dialect, checkpoint: Checkpoint, position: P
         "state": state.dump(),
         "at": time.time(),
     }
-    table = dialect.ours("checkpoints")
+    # A reserved word on Firebird.
+    table, position_ = dialect.ours("checkpoints"), dialect.quote("position")
     if checkpoint.version == 0:
         try:
             session.run(
-                f"insert into {table} (owner, name, version, epoch, position, state, moved_at) "
+                f"insert into {table} (owner, name, version, epoch, {position_}, state, moved_at) "
                 "values (:owner, :name, :version, :epoch, :position, :state, :at)",
                 **values,
             )
@@ -205,8 +207,8 @@ def move(session: Session, dialect: Dialect, checkpoint: Checkpoint, position: P
             raise errors.StaleCheckpoint(f"another reflector made the checkpoint {moved.name} first") from error
         return moved
     touched = session.run(
-        f"update {table} set version = :version, epoch = :epoch, position = :position, state = :state, moved_at = :at "
-        "where owner = :owner and name = :name and version = :before and epoch <= :epoch",
+        f"update {table} set version = :version, epoch = :epoch, {position_} = :position, state = :state, "
+        "moved_at = :at where owner = :owner and name = :name and version = :before and epoch <= :epoch",
         before=checkpoint.version,
         **values,
     )

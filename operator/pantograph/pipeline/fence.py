@@ -191,15 +191,16 @@ def register(
     session: Session, dialect: Dialect, owner: str, name: str, capture: str, position: str, nonce: str = ""
 ) -> None:
     """Say in the source that a Reflection still needs every event beyond `position`, and its newest nonce."""
-    table = dialect.ours("registrations")
+    # A reserved word on Firebird.
+    table, position_ = dialect.ours("registrations"), dialect.quote("position")
     touched = session.run(
-        f"update {table} set capture = :capture, position = :position, nonce = :nonce, seen_at = :at "
+        f"update {table} set capture = :capture, {position_} = :position, nonce = :nonce, seen_at = :at "
         "where owner = :owner and name = :name",
         owner=owner, name=name, capture=capture, position=position, nonce=nonce, at=time.time(),
     )  # fmt: skip
     if not touched:
         session.run(
-            f"insert into {table} (owner, name, capture, position, nonce, seen_at) "
+            f"insert into {table} (owner, name, capture, {position_}, nonce, seen_at) "
             "values (:owner, :name, :capture, :position, :nonce, :at)",
             owner=owner, name=name, capture=capture, position=position, nonce=nonce, at=time.time(),
         )  # fmt: skip

@@ -112,9 +112,10 @@ def note(
                 owner=owner, name=name, tries=tries, due=next_try, reason=reason, detail=detail, at=at, **values,
             )  # fmt: skip
         new = [digest for digest in some if digest not in known]
-        for begin in range(0, len(new), 50):
-            _insert(session, table, owner, name, [(d, by_digest[d]) for d in new[begin : begin + 50]], reason, detail,
-                    at, at if again_at is None else again_at)  # fmt: skip
+        portion = 50 if dialect.features.rows_of_values else 1
+        for begin in range(0, len(new), portion):
+            rows = [(digest, by_digest[digest]) for digest in new[begin : begin + portion]]
+            _insert(session, table, owner, name, rows, reason, detail, at, at if again_at is None else again_at)
     return len(digests)
 
 
@@ -156,7 +157,7 @@ def due(session: Session, dialect: Dialect, owner: str, name: str, now: float, l
     found = session.rows(
         f"select digest, key_values, reason, since, attempts from {dialect.ours('keys')} "
         "where owner = :owner and name = :name and next_try <= :now and reason <> 'extra' "
-        "order by next_try, digest limit :limit",
+        f"order by next_try, digest {dialect.at_most(':limit')}",
         owner=owner, name=name, now=now, limit=limit,
     )  # fmt: skip
     return [
@@ -214,7 +215,8 @@ def noted_as(session: Session, dialect: Dialect, owner: str, name: str, reason: 
     """Keys that are noted for a reason, due or not."""
     found = session.rows(
         f"select digest, key_values, reason, since, attempts from {dialect.ours('keys')} "
-        "where owner = :owner and name = :name and reason = :reason order by next_try, digest limit :limit",
+        "where owner = :owner and name = :name and reason = :reason "
+        f"order by next_try, digest {dialect.at_most(':limit')}",
         owner=owner, name=name, reason=reason, limit=limit,
     )  # fmt: skip
     return [
@@ -243,7 +245,7 @@ def noted_for(
     """Digest and detail of keys that are noted for a reason."""
     found = session.rows(
         f"select digest, detail from {dialect.ours('keys')} "
-        "where owner = :owner and name = :name and reason = :reason order by digest limit :limit",
+        f"where owner = :owner and name = :name and reason = :reason order by digest {dialect.at_most(':limit')}",
         owner=owner, name=name, reason=reason, limit=limit,
     )  # fmt: skip
     return [(digest, detail or "") for digest, detail in found]

@@ -66,7 +66,7 @@ def _rows(
     while True:
         beyond = f" and {target.beyond(keys, values)}" if after else ""
         bound = {f"a{i}": value for i, value in enumerate(after)}
-        page = session.rows(f"{base}{beyond} order by {', '.join(keys)} limit {PAGE}", **bound)
+        page = session.rows(f"{base}{beyond} order by {', '.join(keys)} {target.at_most(PAGE)}", **bound)
         yield from page
         if len(page) < PAGE:
             return

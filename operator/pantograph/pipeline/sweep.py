@@ -248,7 +248,7 @@ def _extras(route: Route, group: Group, sweep: Sweep) -> Outcome:
     with session.step(steps.INSPECT):
         found = session.rows(
             f"select {', '.join(names)} from {target.table(*mirror.destination)}{where} "
-            f"order by {', '.join(names)} limit :limit",
+            f"order by {', '.join(names)} {target.at_most(':limit')}",
             limit=limit, **bound,
         )  # fmt: skip
     held = [

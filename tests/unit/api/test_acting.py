@@ -46,9 +46,9 @@ REFUSED = [
     *(
         (
             {"database": {"dialect": dialect}},
-            f"spec.dialect: {dialect} does not act yet; postgresql, mariadb, sqlite do",
+            f"spec.dialect: {dialect} does not act yet; postgresql, mariadb, sqlite, firebird do",
         )
-        for dialect in ("mysql", "mssql", "firebird")
+        for dialect in ("mysql", "mssql")
     ),
 ]
 

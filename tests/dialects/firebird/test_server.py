@@ -1,0 +1,139 @@
+"""Who is at the other end, what its tables are, and what its errors mean."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from pantograph import dialects, errors
+from pantograph.database.sessions import Session
+from pantograph.dialects.base import Address, Role
+from pantograph.model.tables import Reference
+from pantograph.model.types import Kind
+from pantograph.pipeline import fence
+
+
+def test_the_shape_of_a_table(world):
+    world.run(
+        "create table parents (id integer not null primary key)",
+        'create table orders (nr bigint not null, "Mixed Case" varchar(20) character set utf8 not null, '
+        "total numeric(12,2), doubled computed by (total * 2), note blob sub_type text, raw blob, flag boolean, "
+        "parent integer references parents on delete cascade, code char(3) character set octets, "
+        'constraint uq unique ("Mixed Case"), primary key ("Mixed Case", nr))',
+    )
+    shape = world.shape("orders")
+    assert shape.key == ("Mixed Case", "nr")
+    assert ("UQ", ("Mixed Case",)) in shape.uniques
+    assert [(c.name, c.type.kind) for c in shape.columns] == [
+        ("nr", Kind.INTEGER), ("Mixed Case", Kind.TEXT), ("total", Kind.DECIMAL), ("doubled", Kind.DECIMAL),
+        ("note", Kind.TEXT), ("raw", Kind.BYTES), ("flag", Kind.BOOLEAN), ("parent", Kind.INTEGER),
+        ("code", Kind.BYTES),
+    ]  # fmt: skip
+    assert [c.name for c in shape.columns if c.generated] == ["doubled"]
+    assert [c.name for c in shape.columns if not c.nullable] == ["nr", "Mixed Case"]
+    (reference,) = shape.references
+    assert (reference.table, reference.parent, reference.on_delete) == (("", "orders"), ("", "parents"), "CASCADE")
+    assert isinstance(world.shape("parents").referenced_by[0], Reference)
+    assert world.shape("ORDERS") is None, 'that would be the table "orders" of quoted lower-case letters'
+    assert sorted(world.dialect.tables(world.admin, "")) == ["orders", "parents"]
+
+
+def test_fingerprints_change_with_the_table(world):
+    world.run("create table items (id integer not null primary key, name varchar(20))")
+
+    def mark():
+        return world.dialect.fingerprints(world.side, [("", "items")])[("", "items")]
+
+    marks = [mark()]
+    for ddl in (
+        "alter table items add qty integer",
+        "alter table items alter column name type varchar(30)",
+        "alter table items alter column qty to amount",
+        "alter table items drop amount",
+    ):
+        world.run(ddl)
+        marks.append(mark())
+    world.run("drop table items")
+    world.run("create table items (id integer not null primary key, name varchar(30))")
+    assert len({*marks, mark()}) == len(marks) + 1
+    assert world.dialect.fingerprints(world.side, [("", "absent")]) == {}
+
+
+def test_a_database_that_came_out_of_a_backup_is_not_genuine(world):
+    """gbak gives every row and every transaction another number."""
+    fence.found(world.admin, world.dialect, "us", 3600, adopt=False)
+    world.side.begin()
+    world.side.rollback()
+    fence.advance(world.side, world.dialect, "us", 3600, {})
+    assert world.dialect.control(world.side).genuine
+    here = world.dialect.server(world.side)
+    database, server = world.database, world.database.server
+    backup, copy = database.path.with_suffix(".fbk"), database.path.with_name("copy.fdb")
+    at = ["-user", server.superuser, "-password", server.password, "-se", f"{server.host}/{server.port}:service_mgr"]
+    subprocess.run(["gbak", "-b", *at, str(database.path), str(backup)], check=True, timeout=60)
+    subprocess.run(["gbak", "-c", *at, str(backup), str(copy)], check=True, timeout=60)
+    restored = dialects.load(Address("firebird", **{**database.url("both"), "database": str(copy)}))
+    session = Session(restored, Role.SIDE)
+    with session.step("test"):
+        control = restored.control(session)
+        there = restored.server(session)
+    session.close()
+    assert not control.genuine
+    assert (there.life, there.place) != (here.life, here.place)
+    assert json.loads(json.dumps(control.nonces)) == list(world.dialect.control(world.side).nonces)
+
+
+@pytest.mark.parametrize(
+    ("statement", "error", "kind"),
+    [
+        ("insert into items values (1, 'Zaphod', 1)", errors.Rejected, "unique"),
+        ("insert into items values (2, null, 1)", errors.Rejected, "not null"),
+        ("insert into items values (2, 'Zaphod4711Zaphod4711', 1)", errors.Rejected, "length"),
+        ("insert into items values (2, 'Zaphod', 200)", errors.Rejected, "check"),
+        ("insert into items values (2, 'Zaphod', cast('Zaphod' as integer))", errors.Rejected, "type"),
+        ("insert into items values (2, 'Zaphod', 99999999999)", errors.Rejected, "type"),
+        ("insert into lines values (1, 4711)", errors.Rejected, "foreign key"),
+        ("insert into absent values ('Zaphod')", errors.DatabaseError, ""),
+        ("selct 'Zaphod'", errors.DatabaseError, ""),
+    ],
+)
+def test_an_error_is_ours_and_quotes_no_value(world, statement, error, kind):
+    world.run(
+        "create table items (id integer not null primary key, name varchar(10) not null, "
+        "qty integer check (qty < 100))",
+        "create table lines (id integer not null primary key, item integer references items)",
+        "insert into items values (1, 'a', 1)",
+    )
+    app = Session(dialects.load(Address("firebird", **world.database.url("app"))), Role.WRITER)
+    with app.step("writing"), pytest.raises(error) as raised:
+        app.direct(statement)
+    app.close()
+    assert getattr(raised.value, "kind", "") == kind
+    assert "Zaphod" not in str(raised.value)
+    assert "4711" not in str(raised.value)
+
+
+def test_wrong_passwords_missing_rights_and_nobody_at_home_are_told_apart(world):
+    at = world.database.url("source")
+    with pytest.raises(errors.Refused):
+        Session(dialects.load(Address("firebird", **{**at, "password": "wrong"})), Role.SIDE)
+    with pytest.raises(errors.Unreachable):
+        Session(dialects.load(Address("firebird", **{**at, "port": 1})), Role.SIDE)
+    world.run("create table items (id integer not null primary key)")
+    world.database.execute("revoke all on all from " + at["username"], role="superuser")
+    session = Session(dialects.load(Address("firebird", **at)), Role.SIDE)
+    with session.step("reading"), pytest.raises(errors.Refused):
+        session.rows("select * from items")
+    session.close()
+
+
+def test_an_update_that_meets_another_is_contention(world):
+    world.run("create table items (id integer not null primary key, qty integer)", "insert into items values (1, 1)")
+    other = world.database.app()
+    world.run("begin", "update items set qty = 2", on=other)
+    world.side.begin()
+    with pytest.raises(errors.Contended):
+        world.side.run("update items set qty = 3")
+    world.side.rollback()
