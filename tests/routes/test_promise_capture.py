@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -282,3 +283,23 @@ def test_12_removing_is_complete_and_only_removing_removes(make_pair: MakePair, 
     assert _ours_left(pair) == []
     assert len(pair.destination.execute("select * from orders", role="superuser")) == 3
     pair.make("insert into orders values (4, 'd', 4)", "update orders set qty = 0", "delete from orders where id = 1")
+
+
+def test_no_transaction_of_the_application_dies_of_a_capture_that_is_installed(make_pair: MakePair) -> None:
+    """On MariaDB a trigger locks the parents of its table as well, and whoever writes both is the one that is killed."""
+    pair = make_pair("mariadb", "sqlite")
+    tables = [f"child{n}" for n in range(6)]
+    pair.make("create table parent (id int primary key)")
+    for table in tables:
+        pair.make(f"create table {table} (id int primary key, parent int, foreign key (parent) references parent (id))")
+    mirror = pair.start("parent", *tables)
+    numbers = itertools.count(1)
+    while mirror.seen(f"t{len(tables)}").phase != "Streaming":
+        number = next(numbers)
+        with pair.app.transaction():
+            pair.make(f"insert into parent values ({number})")
+            time.sleep(0.005)
+            for table in tables:
+                pair.make(f"insert into {table} values ({number}, {number})")
+        time.sleep(0.002)
+    pair.wait_equal(parent=["id"], **{table: ["id", "parent"] for table in tables})

@@ -19,6 +19,8 @@ from pantograph.pipeline import steps
 from pantograph.reconcile.actions import Action, InstallCapture, RemoveCapture
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
+QUICK_ATTEMPTS, QUICK_PAUSE = 20, 0.03
+"""Where a lock is not waited for at all, the moment between two short transactions must be met."""
 
 
 def run(
@@ -68,19 +70,31 @@ def _run(
             with session.step(steps.INSPECT):
                 blocker = dialect.in_the_way(session, schema, table)
         if not blocker:
-            try:
-                with session.step(steps.PREPARE):
-                    session.direct(statement.sql)
+            blocker = _attempt(session, dialect, statement, sleep)
+            if not blocker:
                 return
-            except errors.Contended as error:
-                session.rollback()
-                blocker = str(error)
         if waited >= patience:
             raise errors.Contended(f"{summary}: gave up after {waited:.0f} s; in the way: {blocker}")
         waiting(f"{summary}: waiting, for a lock would make writers queue; in the way: {blocker}")
         sleep(pause)
         waited += pause
         pause = min(pause * 2, LONGEST_WAIT)
+
+
+def _attempt(session: Session, dialect: Dialect, statement: Statement, sleep: Callable[[float], None]) -> str:
+    """Send a statement; who was in its way, or ""."""
+    left = 1 if dialect.features.ddl_lock_wait else QUICK_ATTEMPTS
+    while True:
+        left -= 1
+        try:
+            with session.step(steps.PREPARE):
+                session.direct(statement.sql)
+            return ""
+        except errors.Contended as error:
+            session.rollback()
+            if not left:
+                return str(error)
+            sleep(QUICK_PAUSE)
 
 
 def record(session: Session, dialect: Dialect, capture: Capture) -> None:

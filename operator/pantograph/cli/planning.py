@@ -53,9 +53,10 @@ class Plan:
         self.say(f"{action.subject}: {action.summary}")
         locks = dict.fromkeys(statement.locks for statement in action.statements if statement.locks)
         for table in locks:
-            wait = terminal.span(dialect.features.ddl_lock_wait)
+            wait = dialect.features.ddl_lock_wait
             self.say(f"  locks {table} for a moment ({dialect.features.capture_lock});")
-            self.say(f"  waits {wait} at most, and not at all while somebody is in the way")
+            waits = f"waits {terminal.span(wait)} at most, and not at all" if wait else "does not wait for it"
+            self.say(f"  {waits} while somebody is in the way")
         self.lines += [f"{statement.sql.strip().rstrip(';')};" for statement in action.statements]
 
     def failed(self, subject: str, error: errors.PantographError) -> None:

@@ -92,7 +92,7 @@ class Features:
     late_triggers: bool = False
     # Does ALTER TABLE make a table look like another one (its identity changes, for the engine keeps none)?
     altered_is_another: bool = False
-    # The least time a DDL statement can be made to wait for a lock, in seconds.
+    # The least time a DDL statement can be made to wait for a lock, in seconds. 0: it does not wait at all.
     ddl_lock_wait: float = 0.1
     # Schemas within a database?
     schemas: bool = False

@@ -44,7 +44,7 @@ class MySQL(base.Dialect):
         capture_lock="an exclusive metadata lock: readers and writers wait",
         capture_cost="a statement that writes one row takes hardly longer (1.0 to 1.2 times); in bulk, an insert takes "
         "4 times as long, a delete 7, an update 8",
-        ddl_lock_wait=1.0,
+        ddl_lock_wait=0.0,
         schemas=False,
     )
     meta_integer = "signed"
