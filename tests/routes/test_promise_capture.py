@@ -286,7 +286,7 @@ def test_12_removing_is_complete_and_only_removing_removes(make_pair: MakePair, 
 
 
 def test_no_transaction_of_the_application_dies_of_a_capture_that_is_installed(make_pair: MakePair) -> None:
-    """On MariaDB a trigger locks the parents of its table as well, and whoever writes both is the one that is killed."""
+    """On MariaDB CREATE TRIGGER locks the parents of its table as well, and whoever writes both would be killed."""
     pair = make_pair("mariadb", "sqlite")
     tables = [f"child{n}" for n in range(6)]
     pair.make("create table parent (id int primary key)")

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
+import time
+from collections.abc import Iterable
 from typing import Any
 
 from pantograph import dialects, errors
@@ -18,7 +20,7 @@ from pantograph.database import sessions
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import Role
 from pantograph.model.changes import Position
-from pantograph.pipeline import checkpoints, steps, sweep, turn
+from pantograph.pipeline import checkpoints, keys, steps, sweep, turn
 from pantograph.pipeline.checkpoints import Checkpoint
 from pantograph.pipeline.turn import Group, Limits, Route
 from pantograph.reflector import streams
@@ -51,8 +53,9 @@ def dying(after: int) -> Any:
 class Hand:
     """One life of a reflector of one source Database and one destination."""
 
-    def __init__(self, wanted: Wanted, limits: Limits) -> None:
-        self.wanted = wanted
+    def __init__(self, wanted: Wanted, limits: Limits, *, looks_at_keys: bool = False) -> None:
+        self.wanted, self._looks_at_keys = wanted, looks_at_keys
+        self._replaced: set[str] = set()
         source = dialects.load(wanted.address)
         ((address, copies),) = wanted.copies.values()
         target = dialects.load(address)
@@ -90,11 +93,14 @@ class Hand:
         self.apart: dict[str, Group] = {}
         for reflection, ready in self.ready.items():
             checkpoint = known.get(checkpoint_name(reflection))
-            if checkpoint is not None and checkpoint.state.in_step:
+            if checkpoint is not None and checkpoint.state.in_step and not streams.why_sweep(checkpoint, ready):
                 self.stream.mirrors.append(ready.mirror)
-            else:
-                checkpoint = checkpoint or Checkpoint(route.owner, checkpoint_name(reflection))
-                self.apart[reflection] = Group(checkpoint, [ready.mirror])
+                continue
+            checkpoint = checkpoint or Checkpoint(route.owner, checkpoint_name(reflection))
+            group = self.apart[reflection] = Group(checkpoint, [ready.mirror])
+            if checkpoint.state.in_step:
+                group.read = self.stream.read
+                turn.touch_apart(route, group, self.stream.checkpoint.state)
 
     def close(self) -> None:
         for session in (self.route.reader, self.route.writer, self.route.side):
@@ -106,6 +112,9 @@ class Hand:
 
     def step(self, reflection: str) -> None:
         """The next step of this Reflection: of its sweep, of its way to the stream, or of the stream it is in."""
+        if reflection in self._replaced and self.stream.checkpoint.state.page is None:
+            self._copy_again(reflection)
+            return
         group = self.apart.get(reflection)
         if group is None:
             self._turn([])
@@ -113,13 +122,62 @@ class Hand:
         ready = self.ready[reflection]
         reason = streams.why_sweep(group.checkpoint, ready)
         if reason and group.sweep is None:
-            virgin = ready.empty and reason == "Snapshot"
-            begun = sweep.Begun(reason, virgin, 0, ready.shaping, ready.table, ready.wanted.resync_token)
+            plain = not ready.mirror.references and ready.mirror.missing_row == "Insert"
+            virgin = ready.empty and reason == "Snapshot" and plain
+            keep = ready.mirror.on_delete == "Ignore"
+            begun = sweep.Begun(reason, virgin, 0, ready.shaping, ready.table, ready.wanted.resync_token, keep=keep)
             sweep.begin(self.route, group, begun)
         elif group.sweep is not None:
-            sweep.step(self.route, group, [], None)
+            sweep.step(self.route, group, self._due([reflection]).get(reflection, []), ready.wanted.allowed_deletes)
         else:
             self._turn([(reflection, group)])
+
+    def _due(self, names: Iterable[str]) -> dict[str, list[keys.Noted]]:
+        if not self._looks_at_keys:
+            return {}
+        session, target, owner = self.route.writer, self.route.target, self.route.owner
+        with session.step(steps.NOTE_KEYS):
+            found = {
+                name: keys.due(session, target, owner, name, time.time(), self.route.source.most_given_keys)
+                for name in names
+            }
+        self._replaced |= {name for name, noted in found.items() if any(n.reason == keys.EVERYTHING for n in noted)}
+        found = {name: [one for one in noted if one.reason != keys.EVERYTHING] for name, noted in found.items()}
+        return {name: noted for name, noted in found.items() if noted}
+
+    def _copy_again(self, reflection: str) -> None:
+        """All of its rows went with those of another: it leaves its stream, if it is there, and is swept."""
+        route, ready = self.route, self.ready[reflection]
+        group = self.apart.get(reflection)
+        if group is None:
+            with route.writer.step(steps.LOAD_CHECKPOINTS):
+                known = checkpoints.load(route.writer, route.target, route.owner)
+            group = self.apart[reflection] = Group(known[checkpoint_name(reflection)], [ready.mirror])
+            group.read = self.stream.read
+            turn.touch_apart(route, group, self.stream.checkpoint.state)
+            self.stream.mirrors = [mirror for mirror in self.stream.mirrors if mirror.name != reflection]
+        begun = sweep.Begun(
+            streams.ROWS_REPLACED, False, 0, ready.shaping, ready.table, ready.wanted.resync_token,
+            keep=ready.mirror.on_delete == "Ignore",
+        )  # fmt: skip
+        sweep.begin(route, group, begun)
+        with route.writer.step(steps.NOTE_KEYS):
+            route.writer.begin()
+            keys.release(route.writer, route.target, route.owner, reflection, keys.EVERYTHING, to=None)
+        with route.writer.step(steps.COMMIT):
+            route.writer.commit()
+        self._replaced.discard(reflection)
+
+    def idle(self) -> bool:
+        """A turn of each stream that is in step, keys included: did it change nothing?"""
+        if not self.joined or self._replaced or self.stream.checkpoint.state.page is not None:
+            for reflection in self.ready:
+                self.step(reflection)
+            return False
+        outcome = turn.take(self.route, self.stream, due=self._due(mirror.name for mirror in self.stream.mirrors))
+        return outcome.kind == "empty" or (
+            outcome.kind == "applied" and not any(w.upserted or w.deleted for w in outcome.written.values())
+        )
 
     def _turn(self, joiners: list[tuple[str, Group]]) -> None:
         if not self.stream.mirrors and joiners:
@@ -127,7 +185,8 @@ class Hand:
             self.stream.read = first.read
             state = dataclasses.replace(self.stream.checkpoint.state, nonces=first.checkpoint.state.nonces, page=None)
             self.stream.checkpoint = dataclasses.replace(self.stream.checkpoint, state=state)
-        turn.take(self.route, self.stream, [group for _, group in joiners])
+        due = self._due(mirror.name for mirror in self.stream.mirrors)
+        turn.take(self.route, self.stream, [group for _, group in joiners], due)
         for reflection, group in joiners:
             if group.checkpoint.state.in_step:
                 self.stream.mirrors.append(self.ready[reflection].mirror)
