@@ -420,6 +420,18 @@ def test_purging_takes_what_every_position_has_read_and_waits_for_no_writer(worl
     assert read(world, capture, at, reader)[1] == [3]
 
 
+def test_expiry_leaves_alone_what_is_not_committed(world, capture):
+    world.run("insert into t values (1, 0)")
+    writer = world.database.app()
+    writer.begin()
+    writer.cursor().execute("insert into t values (2, 0)")
+    world.run("insert into t values (3, 0)")
+    # As old as it gets, so that all but the last would go.
+    assert world.windows().expire(world.side, capture, 0.0, 10, 100) == (1, "1")
+    writer.commit()
+    assert [key for _, key in world.noted(capture)] == [2, 3]
+
+
 def test_expiry_takes_the_oldest_and_leaves_its_mark(world, capture):
     world.run("insert into t values (1, 0), (2, 0), (3, 0), (4, 0)")
     reader = world.windows()

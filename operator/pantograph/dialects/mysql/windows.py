@@ -415,7 +415,7 @@ class Reader(base.WindowReader):
             return 0
         condition = _within(positions.fewer(read, 1) if len(read) > _MOST_IN_SQL else read)
         # The very last event stays; see `expire`.
-        (top,) = session.row(f"select max(id) from {self._tables[capture.id]}")
+        ((top,),) = self._witness.raw()(f"select max(id) from {self._tables[capture.id]}")
         ids = [row for row in self._oldest(session, capture, condition, limit) if row < (top or 0)]
         if len(read) > _MOST_IN_SQL:
             ids = [row for row in ids if positions.common([(row, row)], read)]
@@ -424,19 +424,18 @@ class Reader(base.WindowReader):
     def expire(
         self, session: base.Session, capture: Capture, max_age: float, max_rows: int, limit: int
     ) -> tuple[int, str]:
-        table = self._tables[capture.id]
+        table, watch = self._tables[capture.id], self._witness.raw()
+        # Committed or not: a consistent read would go through millions of rows of an open transaction and find none.
         # In the order of ids, which is nearly that of time, so that a look at a table with nothing to expire is short.
-        oldest = session.rows(
-            f"select id, at < utc_timestamp(6) - interval :age second from {table} order by id limit :page",
-            age=max_age, page=limit,
-        )  # fmt: skip
-        (top,) = session.row(f"select max(id) from {table}")
-        ids = []
-        for row, expired in oldest:
-            # The very last event stays: a position that begins now must be seen to lie beyond what was taken.
-            if row >= (top or 0) or (not expired and row > (top or 0) - max_rows):
-                break
-            ids.append(row)
+        oldest = watch(
+            f"select id, at < utc_timestamp(6) - interval {float(max_age)} second "
+            f"from {table} order by id limit {limit}"
+        )
+        ((top,),) = watch(f"select max(id) from {table}")
+        # The very last event stays: a position that begins now must be seen to lie beyond what was taken.
+        wanted = [row for row, old in oldest if row < (top or 0) and (old or row <= (top or 0) - max_rows)]
+        shown = _Shows(_asking(session), table).ranges([(row, row) for row in wanted])
+        ids = [row for low, high in shown for row in range(low, high + 1)]
         return self._delete(session, capture, ids), str(ids[-1]) if ids else ""
 
     def _oldest(self, session: base.Session, capture: Capture, condition: str, limit: int) -> list[int]:
