@@ -20,7 +20,13 @@ SEAMS = [(step, when) for step in steps.OF_A_TURN for when in ("before", "after"
 # Housekeeping: a few of the process's life, not of each turn.
 BESIDE = [(step, when) for step in (steps.WRITE_NONCE, steps.PURGE) for when in ("before", "after")]
 
-ENGINES = [("postgresql", "postgresql"), ("sqlite", "sqlite"), ("mariadb", "mariadb"), ("postgresql", "sqlite")]
+ENGINES = [
+    ("postgresql", "postgresql"),
+    ("sqlite", "sqlite"),
+    ("mariadb", "mariadb"),
+    ("postgresql", "sqlite"),
+    ("firebird", "firebird"),
+]
 
 
 def _joined(pair: Pair) -> bool:

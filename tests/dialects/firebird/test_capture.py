@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pantograph.dialects import base, marks
+from pantograph.dialects.firebird import capture
 from pantograph.pipeline import checkpoints
 
 
@@ -97,6 +99,25 @@ def test_a_missing_an_inactive_and_a_foreign_trigger_are_problems(world, items):
     assert world.state(items).problems == ("the trigger is missing",)
     world.capture("items")
     assert world.state(items).healthy
+
+
+def test_a_trigger_of_another_version_is_outdated_and_no_problem(world, items, monkeypatch):
+    whole = capture.Rendering.body
+    other = "/* by another version */ if (gen_id("
+
+    def older(self, shape):
+        return marks.marked(
+            marks._MARK.sub("", whole(self, shape)).replace("if (gen_id(", other), self.facts, "as begin "
+        )
+
+    with monkeypatch.context() as patched:
+        patched.setattr(capture.Rendering, "body", older)
+        world.capture("items")
+    state = world.state(items)
+    assert (state.problems, len(state.outdated)) == ((), 1)
+    for statement in world.dialect.upgrade(items, world.shape("items")):
+        world.admin.direct(statement.sql)
+    assert world.state(items) == base.CaptureState(True)
 
 
 def test_captured_columns_grow(world, items):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+from pantograph.dialects import marks
 from pantograph.dialects.base import CaptureState, Session, Statement
 from pantograph.dialects.firebird import types
 from pantograph.dialects.firebird.identifiers import LONGEST, folded, text
@@ -92,7 +93,7 @@ class Rendering:
             statements.append(unless(there, f"alter table {self.events} add {column}"))
         statements += [
             f"delete from {self.ours(TROUBLE)} where capture = {text(self.capture.id)}",
-            f"create or alter trigger {trigger} for {self.quote(self.capture.table)} {self.action(shape)}",
+            self.replace(shape).sql,
             f"grant insert on {self.events} to trigger {trigger}",
             f"grant select, insert on {self.ours(TROUBLE)} to trigger {trigger}",
             f"grant usage on sequence {self.ours(NUMBERS)} to trigger {trigger}",
@@ -118,13 +119,24 @@ class Rendering:
             f"begin if (not exists (select 1 from {trouble} where capture = {capture})) then "
             f"insert into {trouble} (capture, since) values ({capture}, current_timestamp); when any do begin end end"
         )
-        return (
+        sql = (
             f"as begin if (gen_id({self.ours(LEASE)}, 0) > datediff(second from {EPOCH} to current_timestamp)) then "
             f"begin if (deleting) then {self._insert('D', columns, 'old')}; "
             f"else begin {self._insert('U', columns, 'new')}; "
             f"if (updating and ({changed})) then {self._insert('U', columns, 'old')}; end "
             f"when any do {mark} end end"
         )
+        return marks.marked(sql, self.facts, after="as begin ")
+
+    @property
+    def facts(self) -> list[object]:
+        """All that decides what the trigger must note; see `marks`. Not the columns' types, which may be widened."""
+        return [self.capture.id, self.capture.version, self.capture.columns]
+
+    def replace(self, shape: TableShape) -> Statement:
+        """The trigger, in one step: no write meets none."""
+        sql = f"create or alter trigger {self.trigger} for {self.quote(self.capture.table)} {self.action(shape)}"
+        return Statement(sql, self.label)
 
     def _insert(self, op: str, columns: Sequence[Column], row: str) -> str:
         listed = ", ".join(f"k{i}" for i in range(len(columns)))
@@ -157,7 +169,17 @@ class Rendering:
         }
         if trigger is None and not events:
             return CaptureState(False)
-        return CaptureState(True, tuple(self._problems(session, shape, trigger, events)))
+        outdated = trigger is not None and shape is not None and self._made_by_another(trigger[3], shape)
+        return CaptureState(
+            True,
+            tuple(self._problems(session, shape, trigger, events)),
+            ("another version made the trigger",) if outdated else (),
+        )
+
+    def _made_by_another(self, body: str, shape: TableShape) -> bool:
+        if any(shape.column(name) is None for name in self.capture.columns):
+            return False
+        return _normal(body) != _normal(self.body(shape)) and marks.whole(body, self.facts)
 
     def _problems(
         self, session: Session, shape: TableShape | None, trigger: tuple[str, int, int, str] | None, events: set[str]
@@ -179,7 +201,7 @@ class Rendering:
         elif trigger[2]:
             yield "the trigger is inactive"
         elif (trigger[0], trigger[1]) != (folded(self.capture.table), AFTER_ANY) or (
-            _normal(trigger[3]) != _normal(self.body(shape))
+            _normal(trigger[3]) != _normal(self.body(shape)) and not self._made_by_another(trigger[3], shape)
         ):
             yield "the trigger is not the one that was planned"
         trouble = session.row(

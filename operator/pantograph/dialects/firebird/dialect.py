@@ -158,6 +158,9 @@ class Firebird(base.Dialect):
     def install(self, capture: Capture, shape: TableShape) -> list[base.Statement]:
         return self._rendering(capture).create(shape)
 
+    def upgrade(self, capture: Capture, shape: TableShape) -> list[base.Statement]:
+        return [self._rendering(capture).replace(shape)]
+
     def uninstall(self, capture: Capture) -> list[base.Statement]:
         return self._rendering(capture).remove()
 
