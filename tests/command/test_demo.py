@@ -31,11 +31,12 @@ def test_what_it_says_to_try_next_works_as_printed(call, tmp_path):
     shown = call("demo", "--seconds", "1", "a folder")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     steps = re.findall(r"^  pantograph (\w+) (.*?)   ", shown.stdout, re.MULTILINE)
-    assert [name for name, _ in steps] == ["demo", "status", "run", "verify", "remove"]
-    assert {rest for _, rest in steps} == {"'a folder'", "-f 'a folder'"}
+    assert [name for name, _ in steps] == ["demo", "status", "run", "verify", "explain", "remove"]
+    assert {rest for _, rest in steps} == {"'a folder'", "-f 'a folder'", "reflection"}
     assert call("status", "-f", "a folder").returncode == 0
     assert call("run", "-f", "a folder", "--once").returncode == 0
     assert call("verify", "-f", "a folder").returncode == 0
+    assert call("explain", "reflection").returncode == 0
     assert call("remove", "-f", "a folder", "--yes").returncode == 0
     # And back again, also after everything was taken away.
     again = call("demo", "--seconds", "1", "a folder")

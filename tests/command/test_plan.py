@@ -57,7 +57,7 @@ def test_a_plan_names_what_cannot_be_done(call, shop):
     shop.source.execute("drop table orders")
     planned = call("plan", "-f", shop.manifests)
     assert planned.returncode == 2
-    assert "pantograph: SourceTable orders: spec.table: there is no table orders in " in planned.stderr
+    assert "(SourceTable orders): spec.table: there is no table orders in " in planned.stderr
 
 
 def test_a_plan_is_refused_by_the_capture_of_another(call, shop):
