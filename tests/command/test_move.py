@@ -142,9 +142,13 @@ class Application(threading.Thread):
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    ("source", "destination"), [("pg_db", "my_db"), ("my_db", "pg_db"), ("pg_db", "pg_db")],
-    ids=["postgresql-mariadb", "mariadb-postgresql", "postgresql-postgresql"],
-)  # fmt: skip
+    ("source", "destination"),
+    [
+        pytest.param("pg_db", "my_db", id="postgresql-mariadb"),
+        pytest.param("my_db", "pg_db", id="mariadb-postgresql", marks=pytest.mark.night),
+        pytest.param("pg_db", "pg_db", id="postgresql-postgresql", marks=pytest.mark.night),
+    ],
+)
 def test_a_busy_shop_moves_to_another_database(call, start, request, tmp_path, source, destination):
     here, there = request.getfixturevalue(source)("here"), request.getfixturevalue(destination)("there")
     make(here)

@@ -64,17 +64,26 @@ def _make(request: pytest.FixtureRequest, source: str, destination: str) -> Iter
 ROUTES = [(s, d) for s in ENGINES for d in ENGINES]
 
 
-def named(pairs: Sequence[tuple[str, str]]) -> list[Any]:
-    return [pytest.param(pair, id=f"{pair[0]}-{pair[1]}") for pair in pairs]
+RING = [("postgresql", "mariadb"), ("mariadb", "sqlite"), ("sqlite", "postgresql"), ("postgresql", "postgresql")]
+"""Each engine as source and as destination: enough for a full run where what is tried is the same on all routes."""
+
+
+def named(pairs: Sequence[tuple[str, str]], full: Sequence[tuple[str, str]] | None = None) -> list[Any]:
+    """Parameters; those that are not in `full` are left to the night."""
+    night = [pair for pair in pairs if full is not None and pair not in full]
+    return [
+        pytest.param(pair, id=f"{pair[0]}-{pair[1]}", marks=[pytest.mark.night] if pair in night else [])
+        for pair in pairs
+    ]
 
 
 EVERY_ROUTE = [(s, d) for s in EVERY_ENGINE for d in EVERY_ENGINE]
 
 
-def pair_of(routes: Sequence[tuple[str, str]]) -> Any:
+def pair_of(routes: Sequence[tuple[str, str]], full: Sequence[tuple[str, str]] | None = None) -> Any:
     """The fixture `pair`: two fresh databases, of each of these pairs of engines in turn."""
 
-    @pytest.fixture(params=named(routes))
+    @pytest.fixture(params=named(routes, full))
     def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
         yield from _make(request, *request.param)
 

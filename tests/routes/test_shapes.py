@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from pantograph.reflector import process
-from tests.routes.conftest import Pair
+from tests.routes.conftest import RING, ROUTES, Pair, pair_of
 from tests.routes.test_verify import verify
 from tests.support import comparison
 from tests.support.comparison import wait_until
+
+pair = pair_of(ROUTES, RING)
 
 MakePair = Callable[[str, str], Pair]
 

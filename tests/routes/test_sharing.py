@@ -10,11 +10,13 @@ import pytest
 
 from pantograph.pipeline import sharing
 from pantograph.reflector import streams
-from tests.routes.conftest import Pair
+from tests.routes.conftest import RING, ROUTES, Pair, pair_of
 from tests.routes.test_shapes import wait_rows
 from tests.routes.test_verify import verify
 from tests.support import comparison, mirrors
 from tests.support.comparison import wait_until
+
+pair = pair_of(ROUTES, RING)
 
 MakePair = Callable[[str, str], Pair]
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.routes.conftest import Pair
+from tests.routes.conftest import RING, ROUTES, Pair, pair_of
 from tests.routes.test_shapes import wait_rows
 from tests.routes.test_verify import verify
+
+pair = pair_of(ROUTES, RING)
 
 COUNTED: dict[str, Any] = {
     "table": "items",

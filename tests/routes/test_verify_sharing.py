@@ -9,10 +9,12 @@ import pytest
 from pantograph.pipeline import sharing, verification
 from pantograph.pipeline.verification import Result
 from pantograph.reflector import streams
-from tests.routes.conftest import Pair
+from tests.routes.conftest import RING, ROUTES, Pair, pair_of
 from tests.routes.test_shapes import wait_rows
 from tests.routes.test_sharing import CONTRIBUTOR, OWNER
 from tests.routes.test_verify import QUICK, tamper, worked_out
+
+pair = pair_of(ROUTES, RING)
 
 
 @pytest.fixture(autouse=True)
