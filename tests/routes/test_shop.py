@@ -21,7 +21,7 @@ from tests.support.comparison import wait_until
 
 MakePair = Callable[[str, str], Pair]
 WHOLE = [
-    pytest.param(("postgresql", "mariadb"), True, id="postgresql-mariadb-tied", marks=pytest.mark.full),
+    pytest.param(("postgresql", "mariadb"), True, id="postgresql-mariadb-tied", marks=pytest.mark.night),
     pytest.param(("mariadb", "postgresql"), True, id="mariadb-postgresql-tied", marks=pytest.mark.night),
     pytest.param(("postgresql", "sqlite"), True, id="postgresql-sqlite-tied", marks=pytest.mark.night),
     pytest.param(("postgresql", "mariadb"), False, id="postgresql-mariadb", marks=pytest.mark.night),
