@@ -49,11 +49,7 @@ def note(session: Session, target: Dialect, mirror: Mirror, staged: Staged) -> i
             continue
         picked = ", ".join(f"{parent}.{target.quote(name)}" for name in child.key)
         found = staged_rows(session, staged, f"select distinct {picked} {start}")
-        decoders = [target.decode(type_) for type_ in child.key_types]
-        noted = [
-            tuple(d(v) if d is not None and v is not None else v for d, v in zip(decoders, row, strict=True))
-            for row in found
-        ]
+        noted = keys.decoded(target, child.key_types, found)
         count += keys.note(session, target, child.owner, child.name, noted, "cascade")
     return count
 

@@ -159,13 +159,13 @@ def keys_of(session: Session, target: Dialect, mirror: Mirror, staged: Staged, w
     """The keys of staged rows, in canonical values."""
     picked = ", ".join(f"s.{target.quote(column.destination)}" for column in mirror.key)
     found = staged_rows(session, staged, f"select {picked} from {staged.source}{where}")
-    return [decoded(target, mirror, row) for row in found]
+    return keys.decoded(target, [column.destination_type for column in mirror.key], found)
 
 
 def decoded(target: Dialect, mirror: Mirror, row: Sequence[object]) -> keys.Key:
     """A key as the destination's driver yields it, in canonical values."""
-    decoders = [target.decode(column.destination_type) for column in mirror.key]
-    return tuple(d(v) if d is not None and v is not None else v for d, v in zip(decoders, row, strict=True))
+    (key,) = keys.decoded(target, [column.destination_type for column in mirror.key], [row])
+    return key
 
 
 def refusals(

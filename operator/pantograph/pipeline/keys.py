@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pantograph.dialects.base import Dialect, Session
+from pantograph.model.types import LogicalType
 
 Key = tuple[Any, ...]
 
@@ -54,6 +55,15 @@ def dump(key: Sequence[Any]) -> str:
 def parse(text: str) -> Key:
     """The key of `dump`."""
     return tuple(bytes.fromhex(v["hex"]) if isinstance(v, dict) else v for v in json.loads(text))
+
+
+def decoded(dialect: Dialect, types: Iterable[LogicalType], rows: Iterable[Sequence[Any]]) -> list[Key]:
+    """Keys in canonical values, from rows as the dialect's driver yields them for columns of these types."""
+    decoders = [dialect.decode(type_) for type_ in types]
+    return [
+        tuple(d(v) if d is not None and v is not None else v for d, v in zip(decoders, row, strict=True))
+        for row in rows
+    ]
 
 
 def digest_of(key: Sequence[Any]) -> str:

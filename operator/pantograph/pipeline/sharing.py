@@ -9,7 +9,7 @@ come back with the row.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pantograph.database.sessions import Session
@@ -83,7 +83,7 @@ def park_missing(session: Session, target: Dialect, owner: str, mirror: Mirror, 
         f"select {picked} from {staged.source} where s.present = 1 and not exists "
         f"(select 1 from {target.table(*mirror.destination)} d where {same})",
     )
-    waiting = _canonical(target, mirror, found)
+    waiting = keys.decoded(target, [column.destination_type for column in mirror.key], found)
     return keys.note(session, target, owner, mirror.name, waiting, "row", again_at=time.time() + LOOK_AGAIN)
 
 
@@ -116,11 +116,7 @@ def tell_contributors(
             f"select {picked} from {staged.source} join {target.table(*mirror.destination)} d on {same}"
             + ("" if come_back else " where s.present = 0"),
         )
-        decoders = [target.decode(columns[name].destination_type) for name in one.key]
-        noted = [
-            tuple(d(v) if d is not None and v is not None else v for d, v in zip(decoders, row, strict=True))
-            for row in found
-        ]
+        noted = keys.decoded(target, [columns[name].destination_type for name in one.key], found)
         keys.note(session, target, one.owner, one.name, noted, "row", again_at=time.time() + LOOK_AGAIN)
 
 
@@ -139,11 +135,3 @@ def contributors(
         reflection = str(name).removeprefix("reflection/")
         if tuple(state.destination) == mirror.destination and reflection != mirror.name:
             yield Contributor(owner, reflection, tuple(state.key))
-
-
-def _canonical(target: Dialect, mirror: Mirror, found: Sequence[tuple[object, ...]]) -> list[keys.Key]:
-    decoders = [target.decode(column.destination_type) for column in mirror.key]
-    return [
-        tuple(d(v) if d is not None and v is not None else v for d, v in zip(decoders, row, strict=True))
-        for row in found
-    ]

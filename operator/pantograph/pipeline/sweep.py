@@ -226,8 +226,8 @@ def _bind(route: Route, mirror: Mirror, key: keys.Key, letter: str) -> dict[str,
 
 
 def _decoded(route: Route, mirror: Mirror, row: tuple[Any, ...]) -> keys.Key:
-    decoders = [route.source.decode(column.source_type) for column in mirror.walked]
-    return tuple(d(v) if d is not None and v is not None else v for d, v in zip(decoders, row, strict=True))
+    (key,) = keys.decoded(route.source, [column.source_type for column in mirror.walked], [row])
+    return key
 
 
 def _extras(route: Route, group: Group, sweep: Sweep) -> Outcome:
@@ -237,7 +237,6 @@ def _extras(route: Route, group: Group, sweep: Sweep) -> Outcome:
     names = [target.quote(column.destination) for column in mirror.key]
     after = keys.parse(sweep.cursor) if sweep.cursor else ()
     encoders = [target.encode(column.destination_type) for column in mirror.key]
-    decoders = [target.decode(column.destination_type) for column in mirror.key]
     bound = {f"a{i}": e(v) if e is not None else v for i, (e, v) in enumerate(zip(encoders, after, strict=False))}
     values = [target.typed(f":a{i}", column.destination_native) for i, column in enumerate(mirror.key)]
     conditions = [target.beyond(names, values)] if after else []
@@ -251,10 +250,7 @@ def _extras(route: Route, group: Group, sweep: Sweep) -> Outcome:
             f"order by {', '.join(names)} {target.at_most(':limit')}",
             limit=limit, **bound,
         )  # fmt: skip
-    held = [
-        tuple(d(v) if d is not None and v is not None else v for d, v in zip(decoders, row, strict=True))
-        for row in found
-    ]
+    held = keys.decoded(target, [column.destination_type for column in mirror.key], found)
     if not held:
         return _decide(route, group, sweep)
     with turn.snapshot(route, [group.read]), route.reader.step(steps.READ_ROWS):
