@@ -78,5 +78,5 @@ def test_the_manifests_in_a_page_are_valid_and_act(page):
 
 @pytest.mark.parametrize("folder", sorted((ROOT / "examples").iterdir()), ids=lambda folder: folder.name)
 def test_the_manifests_of_an_example_are_valid_and_act(folder):
-    assert acting.unsupported(manifests.load([folder])) == []
+    assert acting.unsupported(manifests.load([folder / "manifests.yaml"])) == []
     assert len((folder / "README.md").read_text(encoding="utf-8").splitlines()) <= 14
