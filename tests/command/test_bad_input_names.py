@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 from pantograph import dialects, errors
 from pantograph.api import manifests
-from pantograph.apply import prepare
+from pantograph.apply import prepare, sources
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import Role
-from pantograph.reflector import sources
 from tests.support.source import Canary, fuzzed
 
 each_engine = pytest.mark.parametrize("engine", ["pg_db", "my_db", "sqlite_db"])

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pantograph.apply import sources
 from pantograph.reflector import process
 from tests.routes.conftest import EVERY_ENGINE, Pair
 from tests.support import mirrors
@@ -193,7 +194,7 @@ def test_7_a_captured_column_that_is_renamed_breaks_no_write(
 @pytest.mark.parametrize("engine", EVERY_ENGINE)
 def test_8_capture_ends_by_itself_and_a_sweep_follows(make_pair: MakePair, engine: str) -> None:
     pair = make_pair(engine, "sqlite")
-    pair.changes = {"retention": {"": process.Retention(1.0)}}
+    pair.changes = {"retention": {"": sources.Retention(1.0)}}
     _some(pair)
     pair.stop()
     pair.changes = {}

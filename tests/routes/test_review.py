@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pantograph.apply import execute
+from pantograph.apply import execute, sources
 from pantograph.database import sessions
 from pantograph.pipeline import steps
 from pantograph.reflector import process
@@ -76,7 +76,7 @@ def test_what_retention_took_from_a_stream_that_stood_still_is_noticed_by_it(mak
             pair.make("insert into one values (4, 4)", "delete from one where id = 3", "update one set qty = 8")
             before = running.wanted
             (table,) = running._captured
-            running.wanted = dataclasses.replace(before, retention={table: process.Retention(max_rows=0)})
+            running.wanted = dataclasses.replace(before, retention={table: sources.Retention(max_rows=0)})
             assert running._source
             purged = running._source.purged
             wait_until(lambda: any(purged.values()), "retention took events")

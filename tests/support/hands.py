@@ -16,6 +16,7 @@ from typing import Any
 from pantograph import dialects, errors
 from pantograph.apply import prepare
 from pantograph.apply.prepare import Ready, checkpoint_name
+from pantograph.apply.sources import Wanted
 from pantograph.database import sessions
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import Role
@@ -24,7 +25,6 @@ from pantograph.pipeline import checkpoints, keys, steps, sweep, turn
 from pantograph.pipeline.checkpoints import Checkpoint
 from pantograph.pipeline.turn import Group, Limits, Route
 from pantograph.reflector import streams
-from pantograph.reflector.process import Wanted
 
 RETRIED = (errors.StaleCheckpoint, errors.Contended)
 

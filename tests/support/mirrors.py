@@ -18,7 +18,8 @@ from typing import Any, Self
 import yaml
 
 from pantograph.api import manifests as parsing
-from pantograph.reflector import process, reporting, sources
+from pantograph.apply import sources
+from pantograph.reflector import process, reporting
 from tests.servers import TestDatabase
 from tests.support.comparison import PATIENCE, wait_until
 
@@ -77,7 +78,7 @@ def written(made: list[dict[str, Any]]) -> pathlib.Path:
     return pathlib.Path(path)
 
 
-def wanted(made: list[dict[str, Any]], *, adopt: bool = False) -> list[process.Wanted]:
+def wanted(made: list[dict[str, Any]], *, adopt: bool = False) -> list[sources.Wanted]:
     """What each source Database of the manifests is to do, as `run` would see it."""
     path = written(made)
     try:

@@ -18,9 +18,10 @@ import sys
 import threading
 
 from pantograph.api import manifests as parsing
+from pantograph.apply import sources
 from pantograph.database import sessions
 from pantograph.pipeline.turn import Limits
-from pantograph.reflector import process, reporting, sources, streams
+from pantograph.reflector import process, reporting, streams
 
 
 def _hooks() -> None:

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 
 from pantograph import dialects, errors
 from pantograph.api.manifests import Manifests
-from pantograph.apply import numbers, prepare
+from pantograph.apply import numbers, prepare, sources
 from pantograph.apply.numbers import Numbered
 from pantograph.apply.prepare import Captured, Report
+from pantograph.apply.sources import Wanted
 from pantograph.cli import files, running, standing, terminal
 from pantograph.cli import verify as verifying
 from pantograph.cli.outcomes import Status
@@ -23,8 +24,6 @@ from pantograph.database.sessions import Session
 from pantograph.dialects.base import Role, WindowReader
 from pantograph.model.changes import NOWHERE, Position
 from pantograph.pipeline import steps
-from pantograph.reflector import sources
-from pantograph.reflector.process import Wanted
 
 LOOK_EVERY = 1.0
 COUNTED = 1_000_000

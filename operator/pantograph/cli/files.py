@@ -15,7 +15,7 @@ from pantograph.api.base import Resource
 from pantograph.api.manifests import Manifests
 
 if TYPE_CHECKING:
-    from pantograph.reflector.process import Wanted
+    from pantograph.apply.sources import Wanted
 from pantograph.api.reflections import Reflection
 from pantograph.cli import terminal
 
@@ -31,7 +31,7 @@ def load(paths: Sequence[str], namespace: str = "default") -> Manifests:
 
 def refuse_conflicts(found: Manifests, wanted: Sequence[Wanted]) -> None:
     """Raise `SpecErrors` for Reflections that would undo each other's work, as the databases themselves tell."""
-    from pantograph.reflector import claims  # not for those who only read manifests
+    from pantograph.apply import claims  # not for those who only read manifests
 
     reflections = {f"{one.namespace}/{one.name}": one for one in found.reflections.values()}
     if wrong := claims.conflicts(wanted):

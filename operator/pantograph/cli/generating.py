@@ -18,7 +18,7 @@ from pantograph.api.databases import Database
 from pantograph.api.manifests import Manifests
 from pantograph.api.reflections import Destination, Reflection, ReflectionSpec
 from pantograph.api.sourcetables import SourceTable, SourceTableSpec
-from pantograph.apply import prepare
+from pantograph.apply import prepare, sources
 from pantograph.apply.prepare import Report
 from pantograph.cli import files, planning, terminal
 from pantograph.cli.outcomes import Status
@@ -29,7 +29,6 @@ from pantograph.model import names
 from pantograph.model.tables import TableShape
 from pantograph.pipeline import steps
 from pantograph.reconcile import sourcetables
-from pantograph.reflector import sources
 
 Place = tuple[str, str]
 """Schema and table, as the source has them."""

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pantograph import dialects, errors
-from pantograph.apply import expressions, observe, prepare
+from pantograph.apply import expressions, observe, prepare, sources
 from pantograph.apply.prepare import Captured, Ready, Report, WantedCopy
+from pantograph.apply.sources import Wanted
 from pantograph.cli import files, outcomes, terminal
 from pantograph.cli.outcomes import Status
 from pantograph.database.sessions import Session
@@ -20,8 +21,6 @@ from pantograph.model import names
 from pantograph.model.mirrors import Mirror
 from pantograph.pipeline import steps
 from pantograph.reconcile.actions import Action, InstallCapture
-from pantograph.reflector import sources
-from pantograph.reflector.process import Wanted
 from pantograph.reflector.streams import why_sweep
 
 _WHY = {

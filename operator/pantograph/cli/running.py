@@ -15,11 +15,12 @@ from typing import Any
 
 from pantograph import errors
 from pantograph.api.manifests import Manifests
+from pantograph.apply import sources
+from pantograph.apply.sources import Wanted
 from pantograph.cli import files, terminal
 from pantograph.cli.outcomes import Status
 from pantograph.cli.progress import Progress
-from pantograph.reflector import sources
-from pantograph.reflector.process import Process, Wanted
+from pantograph.reflector.process import Process
 from pantograph.reflector.reporting import Board, Seen
 
 LOOK_EVERY = 0.1

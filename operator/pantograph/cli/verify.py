@@ -12,16 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from pantograph import dialects, errors
-from pantograph.apply import observe, prepare
+from pantograph.apply import observe, prepare, sources
 from pantograph.apply.prepare import Ready, Report, WantedCopy
+from pantograph.apply.sources import Wanted
 from pantograph.cli import files, terminal
 from pantograph.cli.outcomes import Status, status_of
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import Address, Role
 from pantograph.pipeline import keys, verification
 from pantograph.pipeline.verification import Result
-from pantograph.reflector import sources
-from pantograph.reflector.process import Wanted
 
 LINE_EVERY = 10.0
 

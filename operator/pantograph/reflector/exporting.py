@@ -14,13 +14,14 @@ from prometheus_client import core, registry
 import pantograph
 from pantograph import dialects, errors, metrics
 from pantograph.apply.prepare import WantedCopy
+from pantograph.apply.sources import Wanted
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import Address, Role
 from pantograph.metrics import Metric
 from pantograph.model.changes import Position
 from pantograph.pipeline import keys, steps
 from pantograph.pipeline.turn import Group
-from pantograph.reflector.process import Process, Wanted
+from pantograph.reflector.process import Process
 from pantograph.reflector.reporting import Board, Seen
 
 COUNT_EVERY = 15.0

@@ -11,17 +11,16 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 from pantograph import dialects, errors
-from pantograph.api.values import Hours
 from pantograph.apply import expressions, observe, prepare
-from pantograph.apply.prepare import Captured, Ready, Report, WantedCopy, WantedTable
+from pantograph.apply.prepare import Captured, Ready, Report, WantedCopy
+from pantograph.apply.sources import Retention, Wanted
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import Address, Role, WindowReader
 from pantograph.model.changes import Position
 from pantograph.pipeline import fence, steps
-from pantograph.pipeline.turn import Group, Limits
+from pantograph.pipeline.turn import Group
 from pantograph.reflector.pacing import Pacing
 from pantograph.reflector.repairs import Repairs
 from pantograph.reflector.reporting import Board
@@ -38,41 +37,6 @@ QUICK_FOR = 1.0
 PURGE_BATCH = 10_000
 RETRY_FAILED_EVERY = 15.0
 PATIENCE_AT_END = 15.0
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How long events of a table may wait for somebody who does not move."""
-
-    max_age: float = 7 * 86400.0
-    max_rows: int = 100_000_000
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A source Database and all that is copied from it. name: `namespace/name`; owner: installation/namespace/name.
-
-    copies: for each destination Database's name, its address and the Reflections that go there.
-    """
-
-    name: str
-    owner: str
-    address: Address
-    tables: tuple[WantedTable, ...]
-    copies: Mapping[str, tuple[Address, tuple[WantedCopy, ...]]]
-    retention: Mapping[str, Retention] = field(default_factory=dict)
-    limits: Limits = field(default_factory=Limits)
-    poll_interval: float = 0.2
-    sweeps: int = 2
-    sweep_hours: Hours | None = None
-    sweep_rate: int = 0
-    paused: bool = False
-    adopt: bool = False
-
-    @property
-    def lease(self) -> float:
-        """Seconds that capture goes on without us: as long as the longest retention."""
-        return max((r.max_age for r in self.retention.values()), default=Retention().max_age)
 
 
 class Process:

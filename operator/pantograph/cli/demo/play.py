@@ -13,13 +13,13 @@ from collections import deque
 from pathlib import Path
 
 from pantograph import errors
+from pantograph.apply import sources
 from pantograph.cli import files, terminal
 from pantograph.cli.demo import shop
 from pantograph.cli.demo.screen import Screen, View, line
 from pantograph.cli.demo.watching import COUNT_EVERY, Watcher, middle
 from pantograph.cli.outcomes import Status
 from pantograph.cli.running import Running, Stopping
-from pantograph.reflector import sources
 from pantograph.reflector.reporting import Board
 
 MANIFESTS = "manifests.yaml"

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 
 from pantograph import dialects, errors
 from pantograph.apply.prepare import WantedCopy, WantedTable
+from pantograph.apply.sources import Wanted
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import Address, Dialect, Role
 from pantograph.model.tables import TableShape
 from pantograph.pipeline import mapping, steps
 from pantograph.reconcile import ownership
 from pantograph.reconcile.ownership import Claim, Place
-from pantograph.reflector.process import Wanted
 
 PATIENCE = 3.0
 """Seconds for a connection: who does not answer is waited for later, by those who need it."""

@@ -1,21 +1,58 @@
-"""Where the wanted state comes from: manifests in files (a cluster's objects say the same)."""
+"""What is wanted of each source Database, in plain values, from manifests; a cluster's objects say the same."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pantograph.api.databases import Database
 from pantograph.api.manifests import Manifests
 from pantograph.api.reflections import KeyColumn, Reflection
 from pantograph.api.sourcetables import SourceTable
+from pantograph.api.values import Hours
 from pantograph.apply.prepare import WantedCopy, WantedTable
 from pantograph.database.addresses import address
+from pantograph.dialects.base import Address
 from pantograph.pipeline.mapping import Item
 from pantograph.pipeline.turn import Limits
-from pantograph.reflector.process import Retention, Wanted
 
 LOCAL = "local"
 """The installation that `run -f` is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long events of a table may wait for somebody who does not move."""
+
+    max_age: float = 7 * 86400.0
+    max_rows: int = 100_000_000
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A source Database and all that is copied from it. name: `namespace/name`; owner: installation/namespace/name.
+
+    copies: for each destination Database's name, its address and the Reflections that go there.
+    """
+
+    name: str
+    owner: str
+    address: Address
+    tables: tuple[WantedTable, ...]
+    copies: Mapping[str, tuple[Address, tuple[WantedCopy, ...]]]
+    retention: Mapping[str, Retention] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    poll_interval: float = 0.2
+    sweeps: int = 2
+    sweep_hours: Hours | None = None
+    sweep_rate: int = 0
+    paused: bool = False
+    adopt: bool = False
+
+    @property
+    def lease(self) -> float:
+        """Seconds that capture goes on without us: as long as the longest retention."""
+        return max((r.max_age for r in self.retention.values()), default=Retention().max_age)
 
 
 def wanted(manifests: Manifests, *, installation: str = LOCAL, adopt: bool = False) -> list[Wanted]:
