@@ -137,6 +137,26 @@ def generate(
     raise typer.Exit(generating.run(asked))
 
 
+@app.command("import-pdr", short_help="Write manifests for what PDR has mirrored so far.")
+def import_pdr(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="What PDR's `export` wrote, or the folder it is in.")],
+    no_secrets: Annotated[
+        bool, typer.Option("--no-secrets", help="Leave out the Secrets with the logins that the export has.")
+    ] = False,
+    namespace: Annotated[str, typer.Option("--namespace", "-n", metavar="NAME", help="Of the objects.")] = "default",
+) -> None:
+    """Print the databases, source tables and reflections of a PDR export as manifests: `… > mirror/pdr.yaml`.
+
+    Standard error, and a comment above each object, say what is different now and why, and what is left to decide.
+    No database is asked; `pantograph plan` looks at them.
+    """
+    from pathlib import Path
+
+    from pantograph.cli import pdr
+
+    raise typer.Exit(pdr.run(Path(folder), namespace, with_secrets=not no_secrets))
+
+
 @app.command(short_help="What a manifest may say.")
 def explain(
     field: Annotated[

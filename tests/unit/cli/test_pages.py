@@ -45,7 +45,7 @@ def test_names_and_labels_are_as_prometheus_wants_them():
 
 
 def test_every_command_has_its_section_and_there_is_no_other():
-    told = set(re.findall(r"^## pantograph (\w+)$", COMMAND, re.MULTILINE))
+    told = set(re.findall(r"^## pantograph ([\w-]+)$", COMMAND, re.MULTILINE))
     assert told == set(PROGRAM.commands)
 
 
