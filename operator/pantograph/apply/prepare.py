@@ -25,13 +25,14 @@ from pantograph.reconcile.actions import Action, InstallCapture, MakeHome, Widen
 @dataclass(frozen=True, slots=True)
 class WantedTable:
     """A SourceTable, in plain values. subject: as messages name it. noted: columns beside the key by which its
-    Reflections find rows."""
+    Reflections find rows. name: `namespace/name`, or "" where nobody asks."""
 
     subject: str
     schema: str
     table: str
     key_columns: tuple[str, ...] = ()
     noted: tuple[str, ...] = ()
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,7 @@ def _source(
                 table.spec.table,
                 tuple(table.spec.key_columns),
                 _noted(manifests, table),
+                f"{table.namespace}/{table.name}",
             )
             for table in tables
         ),

@@ -383,6 +383,11 @@ class WindowReader(abc.ABC):
         `position` has not; who begins there may read some again."""
         return position
 
+    def waits_for(self, position: Position) -> frozenset[str] | None:
+        """Of the transactions that are open as far as the position knows, and may still bring events, a mark each: of
+        the same one it is the same in every position. None where the engine does not tell."""
+        return None
+
     def unresolved(self) -> tuple[int, float]:
         """How many events are known to have begun, and neither to have come nor to have been rolled back, and for how
         many seconds the oldest of them: for `OpenIdsUnresolved`. May be called from another thread."""
@@ -598,6 +603,10 @@ class Dialect(abc.ABC):
     @abc.abstractmethod
     def capture_state(self, session: Session, capture: Capture, shape: TableShape | None) -> CaptureState:
         """What is there of a capture, compared with what `install` would make now."""
+
+    def event_bytes(self, session: Session, capture: Capture) -> int | None:
+        """What a capture's event table takes on the disk, with its indexes; None where the engine does not tell."""
+        return None
 
     @abc.abstractmethod
     def blind_spots(self, shape: TableShape) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ wait. What then is refused is the row's own fault: see `deadletters`.
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -59,13 +60,13 @@ class Job:
 
 @dataclass
 class Counts:
-    """What was done to one table. noted: digests of keys that were parked, or became dead letters; settled: dead
-    letters that are none any more."""
+    """What was done to one table. refused: rows that became dead letters, by what they break; noted: digests of keys
+    that were parked, or became dead letters; settled: dead letters that are none any more."""
 
     upserted: int = 0
     deleted: int = 0
     parked: int = 0
-    dead: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
     settled: int = 0
     noted: set[str] = field(default_factory=set)
 
@@ -92,7 +93,10 @@ class Turn:
 
     def attempt(self, act: Callable[[], object]) -> errors.Rejected | None:
         """Do something behind a savepoint; what was refused, in which case nothing of it was done or counted."""
-        before = {name: replace(counts, noted=set(counts.noted)) for name, counts in self.counts.items()}
+        before = {
+            name: replace(counts, noted=set(counts.noted), refused=counts.refused.copy())
+            for name, counts in self.counts.items()
+        }
         error = deadletters.attempt(self.session, act)
         if error is not None:
             for name, counts in before.items():
@@ -474,7 +478,7 @@ def _refuse(turn: Turn, job: Job, refused: Sequence[Refusal]) -> None:
     counts = turn.counts[job.mirror.name]
     new = [one for one in refused if keys.digest_of(one.key) not in counts.noted]
     counts.noted |= deadletters.note(turn.session, turn.target, turn.owner, job.mirror, new)
-    counts.dead += len(new)
+    counts.refused.update(one.error.kind for one in new)
 
 
 def refuse_staged(turn: Turn, job: Job) -> None:

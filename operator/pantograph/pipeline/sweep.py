@@ -191,13 +191,14 @@ def _chunk(route: Route, group: Group, sweep: Sweep) -> Outcome:
                 applied.deleted,
                 events,
                 counts.parked + applied.parked,
-                counts.dead + applied.dead,
+                counts.refused + applied.refused,
             )
         },
         {"read": seconds},
         oldest,
         until,
         more=True,
+        swept=chunk.staged.rows,
     )
 
 

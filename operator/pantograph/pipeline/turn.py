@@ -86,18 +86,26 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a turn did to one destination table."""
+    """What a turn did to one destination table. coalesced: events that cost no row of their own; refused: rows that
+    became dead letters, by what they break."""
 
     upserted: int = 0
     deleted: int = 0
     events: int = 0
     parked: int = 0
-    dead: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
+    coalesced: int = 0
+
+    @property
+    def dead(self) -> int:
+        """How many became dead letters."""
+        return sum(self.refused.values())
 
 
 @dataclass
 class Outcome:
-    """What happened. kind: "empty", "applied" or "page". seconds: by phase (read, write, commit).
+    """What happened. kind: "empty", "applied" or "page". seconds: by phase (read, write, commit). swept: rows of the
+    source that a step of a sweep has read.
 
     oldest: age in seconds of the oldest event that was in the window when it was read, by the source's clock.
     """
@@ -108,6 +116,7 @@ class Outcome:
     oldest: float = 0.0
     until: Position = NOWHERE
     more: bool = False
+    swept: int = 0
 
 
 @contextlib.contextmanager
@@ -428,11 +437,21 @@ def _write(
         joiner.checkpoint, joiner.read = checkpoint, until
     return Outcome(
         "applied",
-        {name: Written(c.upserted, c.deleted, work[name].events, c.parked, c.dead) for name, c in written.items()},
+        {
+            name: Written(
+                c.upserted, c.deleted, work[name].events, c.parked, c.refused, _coalesced(work[name], due.get(name, ()))
+            )
+            for name, c in written.items()
+        },
         {"read": read_seconds, "write": applied - began, "commit": time.perf_counter() - applied},
         oldest,
         until,
     )
+
+
+def _coalesced(job: writer.Job, due: Sequence[keys.Noted]) -> int:
+    """How many events of a window had a key that another one had too."""
+    return max(0, job.events + len(due) - job.staged.rows - len(job.refused))
 
 
 def imaged(state: State, now: float, *, set_aside: bool = False) -> State:
@@ -582,7 +601,16 @@ def page(route: Route, stream: Group) -> Outcome:
     counts = written[mirror.name]
     return Outcome(
         "page",
-        {mirror.name: Written(counts.upserted, counts.deleted, 0, counts.parked, counts.dead)},
+        {
+            mirror.name: Written(
+                counts.upserted,
+                counts.deleted,
+                # The same page comes twice, and how many events its keys stand for nobody has counted.
+                staged.rows if at.phase == "upsert" else 0,
+                counts.parked,
+                counts.refused,
+            )
+        },
         {"read": read_seconds, "write": time.perf_counter() - began - read_seconds},
         more=True,
     )

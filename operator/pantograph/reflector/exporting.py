@@ -1,78 +1,74 @@
-"""`/metrics`: what the board knows at the moment of a scrape, and what only the databases know, counted beside it."""
+"""`/metrics` of a reflector: what the board knows at the moment of a scrape."""
 
 from __future__ import annotations
 
 import platform
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from http.server import HTTPServer
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 
-import prometheus_client
-from prometheus_client import core, registry
-
 import pantograph
-from pantograph import dialects, errors, metrics
+from pantograph import errors, metrics
 from pantograph.apply.prepare import WantedCopy
-from pantograph.apply.sources import Wanted
-from pantograph.database.sessions import Session
-from pantograph.dialects.base import Address, Role
-from pantograph.metrics import Metric
-from pantograph.model.changes import Position
-from pantograph.pipeline import keys, steps
-from pantograph.pipeline.turn import Group
+from pantograph.apply.sources import Retention, Wanted
+from pantograph.dialects.base import Address
+from pantograph.metrics import Histogram, Metric, exposition
+from pantograph.reflector.counting import Counting
 from pantograph.reflector.process import Process
-from pantograph.reflector.reporting import Board, Seen
+from pantograph.reflector.reporting import Board, Kept, Link, Seen
 
-COUNT_EVERY = 15.0
-COUNTED = 1_000_000
-
-Family = core.GaugeMetricFamily | core.CounterMetricFamily | core.HistogramMetricFamily
+Sample = tuple[Metric, float | Histogram | None, tuple[str, ...]]
+"""A metric, its value, which may be unknown, and the labels beside `namespace` and `name`."""
 
 
-class Collector(registry.Collector):
-    """Tells Prometheus what a board knows now."""
-
-    def __init__(self, board: Board, processes: Sequence[Process]) -> None:
-        self._board, self._processes = board, processes
-
-    def collect(self) -> Iterator[core.Metric]:
-        """All families."""
-        info = core.GaugeMetricFamily(
-            metrics.BUILD_INFO.name, metrics.BUILD_INFO.help, labels=metrics.labels_of(metrics.BUILD_INFO)
-        )
-        info.add_metric([pantograph.__version__, platform.python_version()], 1)
-        yield info
-        families = {metric.name: _family(metric) for metric in metrics.OF_REFLECTIONS}
-        about = {
-            copy.name: _about(wanted, destination, address, copy)
-            for wanted in [process.wanted for process in list(self._processes)]
-            for destination, (address, copies) in wanted.copies.items()
-            for copy in copies
-        }
-        for seen in self._board.all():
-            _add(families, metrics.REFLECTION_INFO, seen, 1, *about.get(seen.name, ("",) * 6))
-            for metric, value, labels in _samples(seen, self._board.lag(seen)):
-                if value is not None:
-                    _add(families, metric, seen, value, *labels)
-        yield from families.values()
-
-    def describe(self) -> Iterator[core.Metric]:
-        """Nothing: what is collected is described by being collected."""
-        return iter(())
+def page(board: Board, processes: Sequence[Process]) -> str:
+    """The page, worked out now."""
+    return exposition.text(metrics.REFLECTOR, _all(board, [process.wanted for process in list(processes)]))
 
 
-Sample = tuple[Metric, float | metrics.Histogram | None, tuple[str, ...]]
+def _all(board: Board, wanted: Sequence[Wanted]) -> Iterator[exposition.Sample]:
+    info = (pantograph.__version__, platform.python_version())
+    yield metrics.BUILD_INFO, exposition.labelled(metrics.BUILD_INFO.all_labels, info), 1
+    places = {
+        (one.name, table.subject): ".".join(filter(None, (table.schema, table.table)))
+        for one in wanted
+        for table in one.tables
+    }
+    about = {
+        copy.name: _about(one, places[one.name, copy.source], destination, address, copy)
+        for one in wanted
+        for destination, (address, copies) in one.copies.items()
+        for copy in copies
+    }
+    retention = {table.name: one.retention.get(table.subject, Retention()) for one in wanted for table in one.tables}
+    for seen in board.all():
+        samples = _of_reflection(seen, board.lag(seen), about.get(seen.name, ("",) * 6))
+        yield from _labelled(seen.name, samples)
+    for kept in board.tables():
+        yield from _labelled(kept.name, _of_table(kept, retention.get(kept.name)))
+    for link in board.links():
+        yield from _labelled(link.name, _of_database(link, board))
 
 
-def _samples(seen: Seen, lag: float | None) -> Iterator[Sample]:
+def _labelled(name: str, samples: Iterator[Sample]) -> Iterator[exposition.Sample]:
+    """Those that are known, with the labels of the object. These are rendered once: there are many samples."""
+    labels = exposition.labelled(metrics.OBJECT, name.split("/", 1))
+    for metric, value, more in samples:
+        if value is not None:
+            yield metric, f"{labels},{exposition.labelled(metric.labels, more)}" if more else labels, value
+
+
+def _of_reflection(seen: Seen, lag: float | None, about: tuple[str, ...]) -> Iterator[Sample]:
+    yield metrics.REFLECTION_INFO, 1, about
     yield metrics.LAG, lag, ()
     yield metrics.PENDING, seen.pending, ()
     yield metrics.LAST_SUCCESS, seen.last_success or None, ()
     yield metrics.PROPAGATION, seen.propagation, ()
     yield metrics.EVENTS, seen.events, ()
+    yield metrics.COALESCED, seen.coalesced, ()
     yield metrics.ROWS, seen.upserted, ("upsert",)
     yield metrics.ROWS, seen.deleted, ("delete",)
+    for kind in errors.Rejected.KINDS:
+        yield metrics.ROWS_FAILED, seen.refused[kind], (kind,)
     for result, count in list(seen.turns.items()):
         yield metrics.TURNS, count, (result,)
     for phase, spent in list(seen.turn_seconds.items()):
@@ -90,17 +86,38 @@ def _samples(seen: Seen, lag: float | None) -> Iterator[Sample]:
     yield metrics.VERIFIED_AT, seen.verified_at or None, ()
     yield metrics.DIFFERING, seen.differing, ()
     yield metrics.COMPLETE, int(seen.complete), ()
-    yield metrics.SWEPT, seen.sweep_rows, ()
-    if seen.phase in ("Snapshot", "Sweep", "Held") and seen.sweep_estimated:
+    yield metrics.SWEPT, seen.swept, ()
+    yield metrics.SWEEP_BEGAN, seen.sweep_began or None, ()
+    yield metrics.SWEEP_ENDED, seen.sweep_ended or None, ()
+    if seen.sweep_began and not seen.sweep_ended and seen.sweep_estimated:
         yield metrics.PROGRESS, min(1.0, seen.sweep_rows / seen.sweep_estimated), ()
         yield metrics.ESTIMATED, seen.sweep_estimated, ()
 
 
-def _about(wanted: Wanted, destination: str, address: Address, copy: WantedCopy) -> tuple[str, ...]:
-    source = next(table for table in wanted.tables if table.subject == copy.source)
+def _of_table(kept: Kept, retention: Retention | None) -> Iterator[Sample]:
+    yield metrics.BACKLOG, kept.backlog, ()
+    yield metrics.BACKLOG_BYTES, kept.size, ()
+    yield metrics.OLDEST_EVENT, kept.oldest_at, ()
+    if retention is not None:
+        yield metrics.RETENTION_AGE, retention.max_age, ()
+        yield metrics.RETENTION_ROWS, retention.max_rows, ()
+    yield metrics.PURGED, kept.purged, ()
+    yield metrics.EXPIRED, kept.expired, ()
+    yield metrics.DRIFT, None if kept.drift is None else int(kept.drift), ()
+
+
+def _of_database(link: Link, board: Board) -> Iterator[Sample]:
+    up = board.up(link)
+    yield metrics.UP, None if up is None else int(up), (link.role,)
+    for reason, count in list(link.failures.items()):
+        yield metrics.CONNECT_FAILURES, count, (link.role, reason)
+    yield metrics.OLDEST_TRANSACTION, board.oldest_transaction(link), ()
+
+
+def _about(wanted: Wanted, source: str, destination: str, address: Address, copy: WantedCopy) -> tuple[str, ...]:
     return (
         wanted.name.partition("/")[2],
-        ".".join(filter(None, (source.schema, source.table))),
+        source,
         destination,
         ".".join(filter(None, (copy.schema, copy.table))),
         wanted.address.dialect,
@@ -108,129 +125,15 @@ def _about(wanted: Wanted, destination: str, address: Address, copy: WantedCopy)
     )
 
 
-def _family(metric: Metric) -> Family:
-    labels = metrics.labels_of(metric)
-    if metric.kind == "counter":
-        return core.CounterMetricFamily(metric.name, metric.help, labels=labels)
-    if metric.kind == "histogram":
-        return core.HistogramMetricFamily(metric.name, metric.help, labels=labels)
-    return core.GaugeMetricFamily(metric.name, metric.help, labels=labels)
-
-
-def _add(
-    families: Mapping[str, Family], metric: Metric, seen: Seen, value: float | metrics.Histogram, *labels: str
-) -> None:
-    family, values = families[metric.name], [*seen.name.split("/", 1), *labels]
-    if isinstance(value, metrics.Histogram):
-        assert isinstance(family, core.HistogramMetricFamily)
-        family.add_metric(values, value.cumulative(), value.total)
-    else:
-        assert not isinstance(family, core.HistogramMetricFamily)
-        family.add_metric(values, value)
-
-
-class Counting(threading.Thread):
-    """Asks the databases what the workers cannot know: how much waits, also while they are stuck.
-
-    On connections of its own, opened for each look and closed after it, and in a thread of its own: a database that
-    does not answer must not keep a scrape waiting, which would hide exactly what it should tell.
-    """
-
-    def __init__(self, board: Board, processes: Sequence[Process]) -> None:
-        super().__init__(name="counting", daemon=True)
-        self._board, self._processes = board, processes
-        self.stop = threading.Event()
-
-    def run(self) -> None:
-        while not self.stop.wait(COUNT_EVERY):
-            for process in list(self._processes):
-                self.count(process)
-
-    def count(self, process: Process) -> None:
-        """Look at one source and its destinations."""
-        groups = process.groups()
-        names = [mirror.name for group in groups for mirror in list(group.mirrors)]
-        try:
-            found = _pending(process, groups)
-        except errors.PantographError:
-            found = {}  # the workers say what is wrong; here it is only unknown
-        for name in names:
-            events, age = found.get(name, (None, 0.0))
-            self._board.of(name).pending = events
-            # A turn that ended since has applied them: its own word is newer.
-            if events and (self._board.lag(self._board.of(name)) or 0) > 0:
-                self._board.behind([name], age)
-        for address, copies in process.wanted.copies.values():
-            try:
-                waiting = _waiting(process, address)
-            except errors.PantographError:
-                waiting = None
-            for copy in copies:
-                seen = self._board.of(copy.name)
-                noted = {} if waiting is None else waiting.get(copy.name, {})
-                seen.waiting_rows = None if waiting is None else noted.get("parent", 0)
-                seen.dead_letters = None if waiting is None else noted.get("dead", 0)
-
-
-def _pending(process: Process, groups: Sequence[Group]) -> dict[str, tuple[int, float]]:
-    """By Reflection: events that are not applied, and the age of the oldest."""
-    by_position: dict[Position, list[tuple[str, str]]] = {}
-    for group in groups:
-        if group.read:
-            by_position.setdefault(group.read, []).extend((m.name, m.capture.id) for m in list(group.mirrors))
-    captures = {mirror.capture.id: mirror.capture for group in groups for mirror in list(group.mirrors)}
-    if not by_position:
-        return {}
-    dialect = dialects.load(process.wanted.address)
-    session = Session(dialect, Role.READER)
-    found: dict[str, tuple[int, float]] = {}
-    try:
-        reader = dialect.reader(list(captures.values()))
-        with session.step(steps.OPEN_SNAPSHOT):
-            until = reader.open(session, list(by_position))
-        with session.step(steps.COUNT_EVENTS):
-            for position, members in by_position.items():
-                since = {capture: position for _, capture in members}
-                pending = reader.pending(session, since, until, COUNTED)
-                for name, capture in members:
-                    count, age = pending.get(capture, (None, 0.0))
-                    found[name] = (count.events if count else 0, age)
-        session.rollback()
-    finally:
-        session.close()
-    return found
-
-
-def _waiting(process: Process, address: Address) -> dict[str, dict[str, int]]:
-    dialect = dialects.load(address)
-    session = Session(dialect, Role.SIDE)
-    try:
-        with session.step(steps.INSPECT):
-            return keys.counts(session, dialect, process.wanted.owner)
-    finally:
-        session.close()
-
-
 class Exporter:
     """Serves `/metrics` while entered."""
 
     def __init__(self, board: Board, processes: Sequence[Process], port: int, address: str) -> None:
         self._counting = Counting(board, processes)
-        self._registry = prometheus_client.CollectorRegistry()
-        self._registry.register(Collector(board, processes))
-        prometheus_client.ProcessCollector(registry=self._registry)
-        prometheus_client.GCCollector(registry=self._registry)
-        self._port, self._address = port, address
-        self._server: HTTPServer | None = None
+        self._server = exposition.Server(lambda: page(board, processes), port, address)
 
     def __enter__(self) -> Exporter:
-        try:
-            self._server, _ = prometheus_client.start_http_server(self._port, self._address, self._registry)
-        except OSError as error:
-            raise errors.PantographError(
-                f"/metrics cannot listen on {self._address}:{self._port}: {error.strerror}; "
-                "choose another --metrics-port"
-            ) from error
+        self._server.__enter__()
         self._counting.start()
         return self
 
@@ -238,6 +141,4 @@ class Exporter:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._counting.stop.set()
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
+        self._server.__exit__(kind, value, trace)

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from pantograph import dialects, errors
 from pantograph.apply import expressions, observe, prepare
@@ -18,7 +18,7 @@ from pantograph.apply.prepare import Captured, Ready, Report, WantedCopy
 from pantograph.apply.sources import Retention, Wanted
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import Address, Role, WindowReader
-from pantograph.model.changes import Position
+from pantograph.model.changes import Capture, Position
 from pantograph.pipeline import fence, steps
 from pantograph.pipeline.turn import Group
 from pantograph.reflector.pacing import Pacing
@@ -57,6 +57,7 @@ class Process:
         self._not_widened: dict[str, errors.PantographError] = {}
         self._changed = threading.Event()  # something else is wanted: what is tried now is not worth waiting for
         self._named: set[str] = set()
+        self._kept: set[str] = set()
         self.fatal: errors.PantographError | None = None
 
     # -- the supervisor ----------------------------------------------------------------------------------------------
@@ -106,6 +107,8 @@ class Process:
         for name in names - self._named:
             self.board.phase(name, "Waiting")
         self._named = names
+        self.board.keep({table.name for table in self.wanted.tables if table.name}, self._kept)
+        self._kept = {table.name for table in self.wanted.tables if table.name}
 
     def _all_failed(self, error: errors.PantographError) -> None:
         phase = "Unreachable" if isinstance(error, errors.Unreachable) else "Failed"
@@ -150,6 +153,7 @@ class Process:
                 replan=self._again,
                 pacing=Pacing(self.wanted.sweep_hours, self.wanted.sweep_rate),
             )
+            self._tell_drift(report.failed)
             self._previous = sorted({one[0] for one in observe.registrations(admin, dialect)} - {self.wanted.owner})
             failed = self._bring_up(admin, report, set())
             if self._previous and not failed:
@@ -243,6 +247,7 @@ class Process:
                     admin, source.dialect, self.wanted.owner, self.wanted.tables, report,
                     lease=self.wanted.lease, sleep=self._pause,
                 )  # fmt: skip
+                self._tell_drift(report.failed)
                 if set(captured) != before:
                     self._again.set()
                     return failed
@@ -467,13 +472,16 @@ class Process:
         # Of a Reflection that has not registered yet nobody knows what it needs: then only retention takes events.
         unknown = {copy.source for copy in self._copies() if copy.name not in known}
         wanted = {one.capture.id: subject for subject, one in self._captured.items()}
+        names = {table.subject: table.name for table in self.wanted.tables}
         deadline = time.monotonic() + 5.0
         for capture in list(source.captures.values()):
+            kept = self.board.kept(names.get(wanted.get(capture.id, ""), ""))
             retention = self.wanted.retention.get(wanted.get(capture.id, ""), Retention())
             floors = [] if wanted.get(capture.id, "") in unknown else by_capture.get(capture.id, [])
             while floors and not self._halt.is_set() and time.monotonic() < deadline:
                 with source.side_lock, source.side.step(steps.PURGE):
                     count = windows.purge(source.side, capture, floors, PURGE_BATCH)
+                kept.purged += count
                 if count < PURGE_BATCH or source.dialect.features.single_writer:
                     break
             with source.side_lock, source.side.step(steps.PURGE):
@@ -491,13 +499,21 @@ class Process:
                 except BaseException:
                     source.side.rollback()
                     raise
+                kept.purged, kept.expired = kept.purged + taken, kept.expired + taken
+
+    def _tell_drift(self, drifted: Collection[str]) -> None:
+        """Have the board show which SourceTables' capture is not as it was planned; by subject."""
+        for table in self.wanted.tables:
+            if table.name:
+                self.board.kept(table.name).drift = table.subject in drifted
 
     def _look_for_drift(self, source: Source) -> None:
         """Is every capture, and every table under it, as it was planned?"""
+        drifted = {table.subject for table in self.wanted.tables} - set(self._captured)
         tables = [(one.shape.schema, one.shape.name) for one in self._captured.values()]
         with source.side_lock, source.side.step(steps.INSPECT):
             found = source.dialect.fingerprints(source.side, tables)
-            for one in self._captured.values():
+            for subject, one in self._captured.items():
                 shape = one.shape if (one.shape.schema, one.shape.name) in found else None
                 state = source.dialect.capture_state(source.side, one.capture, shape)
                 same = found.get((one.shape.schema, one.shape.name)) == one.fingerprint
@@ -506,7 +522,9 @@ class Process:
                         f"{self.wanted.name}: CaptureDrift: {one.shape.label}: "
                         + ("; ".join(state.problems) or "the table has changed")
                     )
+                    drifted.add(subject)
                     self._again.set()
+        self._tell_drift(drifted)
 
     # -- for others --------------------------------------------------------------------------------------------------
 
@@ -519,3 +537,7 @@ class Process:
     def groups(self) -> list[Group]:
         """The groups that are moved now."""
         return list(self._source.groups.values()) if self._source else []
+
+    def captures(self) -> dict[str, Capture]:
+        """The captures that are in place, by their SourceTable's name."""
+        return {t.name: self._captured[t.subject].capture for t in self.wanted.tables if t.subject in self._captured}

@@ -12,6 +12,7 @@ import functools
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from pantograph import errors
@@ -187,8 +188,11 @@ class Worker(threading.Thread):
     def _failed(self, error: errors.PantographError, phase: str) -> None:
         if phase == "Failed":
             self.source.doubt.set()
+        if isinstance(error, writer.MirrorRejected):
+            self.source.board.refused(error.mirror.name, Counter(one.error.kind for one in error.refused))
         for name in self.names():
             self.source.board.failed(name, error.reason)
+            self.source.board.ended(name, "contended" if phase == "Contended" else "failed")
             if phase != "Contended":
                 self.source.board.phase(name, phase, error.reason, str(error))
 
@@ -560,6 +564,8 @@ class Apart(Worker):
         board, name = self.source.board, self.ready.wanted.name
         self.pause = 0.0
         seen = board.of(name)
+        if group.checkpoint.state.sweep is not None and (seen.sweep_ended or not seen.sweep_began):
+            seen.sweep_began, seen.sweep_ended = time.time(), 0.0
         while not self.stopping and group.checkpoint.state.sweep is not None:
             state = group.checkpoint.state.sweep
             if state.phase != "held" and not self.source.pacing.allows(state.reason):
@@ -585,8 +591,7 @@ class Apart(Worker):
             self._tell(outcome)
             after = group.sweep
             self._pay(state, after)
-            seen.sweep_rows = state.rows if after is None else after.rows
-            seen.sweep_estimated = state.estimated
+            board.swept(name, outcome.swept, state.rows if after is None else after.rows, state.estimated)
             self.take_in_nonces(group)
             if outcome.oldest:
                 board.behind([name], outcome.oldest)
@@ -597,6 +602,8 @@ class Apart(Worker):
                 return False
         seen.complete = group.checkpoint.state.complete
         seen.held = 0
+        if seen.sweep_began and not seen.sweep_ended and group.checkpoint.state.sweep is None:
+            seen.sweep_ended = time.time()
         # What failed in its stream must first succeed alone, or it would fail its neighbours again.
         more = True
         while more and not self.stopping:
@@ -914,6 +921,8 @@ class Stream(Worker):
         name = error.mirror.name
         self.source.doubt.set()
         self.source.board.failed(name, error.reason)
+        self.source.board.ended(name, "failed")
+        self.source.board.refused(name, Counter(one.error.kind for one in error.refused))
         ready = self.members.get(name)
         if ready is not None:
             self._part(group, ready, str(error))

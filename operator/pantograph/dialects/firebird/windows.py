@@ -113,6 +113,9 @@ class Reader(WindowReader):
             tuple(sorted(x for x in beyond if x >= before.next)),
         ).text()
 
+    def waits_for(self, position: Position) -> frozenset[str]:
+        return frozenset(map(str, Seen.parse(position).open))
+
     def stored(self, position: Position, *, brief: bool = False) -> Position:
         if len(position) <= (4 if brief else 256) * 1024:
             return position

@@ -123,6 +123,14 @@ class MySQL(base.Dialect):
     def fingerprints(self, session: base.Session, tables: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
         return inspection.fingerprints(session, tables, self.address.database)
 
+    def event_bytes(self, session: base.Session, capture: Capture) -> int | None:
+        found = session.row(
+            "select data_length + index_length from information_schema.tables "
+            "where table_schema = :home and table_name = :events",
+            home=self.home_name, events=capture.event_table,
+        )  # fmt: skip
+        return None if found is None else int(found[0] or 0)
+
     def estimated_rows(self, session: base.Session, schema: str, table: str) -> int:
         return inspection.estimated_rows(session, schema or self.address.database, table)
 

@@ -149,6 +149,10 @@ class Reader(base.WindowReader):
         ]
         return f"{generation}/{written}/{','.join(visible)}/{int(self._clock() / pace)}"
 
+    def waits_for(self, position: Position) -> frozenset[str]:
+        # Ids of one transaction may be in several ranges: what stands for it is where each begins.
+        return frozenset(f"{c}:{low}" for c, seen in positions.parse(position).items() for low, _ in seen.open)
+
     def unresolved(self) -> tuple[int, float]:
         """How many ids are missed, neither seen nor given up, and for how many seconds the oldest of them has been."""
         missed = [each for memory in list(self._memory.values()) for each in list(memory.missed)]

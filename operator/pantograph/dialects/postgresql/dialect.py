@@ -143,6 +143,12 @@ class PostgreSQL(base.Dialect):
     def fingerprints(self, session: base.Session, tables: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
         return inspection.fingerprints(session, tables)
 
+    def event_bytes(self, session: base.Session, capture: Capture) -> int | None:
+        (size,) = session.row(
+            "select pg_total_relation_size(to_regclass(:events))", events=self.ours(capture.event_table)
+        )
+        return None if size is None else int(size)
+
     def estimated_rows(self, session: base.Session, schema: str, table: str) -> int:
         return inspection.estimated_rows(session, schema or self.default_schema, table)
 

@@ -210,6 +210,9 @@ class PostgreSQLWindows(WindowReader):
         self._pages[capture.id, window, after, limit] = (start, end % _FILE)
         return end
 
+    def waits_for(self, position: Position) -> frozenset[str]:
+        return frozenset(map(str, Snapshot.parse(position).running))
+
     def covers(self, position: Position, mark: str, capture: Capture, until: Position = NOWHERE) -> bool:
         if not mark or not position:
             return not mark
