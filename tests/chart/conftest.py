@@ -35,10 +35,19 @@ def script() -> ModuleType:
     return found
 
 
+def built(name: str) -> str:
+    """The program that is here, or one built from its Go module, which takes minutes the first time."""
+    if found := shutil.which(name):
+        return found
+    from tests.cluster import programs
+
+    return str(programs.build() / name)
+
+
 @pytest.fixture(scope="session")
 def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
-    """Run Helm; what it said and how it ended. The one that is here, or one built from its Go module."""
-    program = shutil.which("helm") or _built()
+    """Run Helm; what it said and how it ended."""
+    program = built("helm")
     home = tmp_path_factory.mktemp("helm")
     places = {f"HELM_{name}_HOME": str(home / name) for name in ("CACHE", "CONFIG", "DATA")}
 
@@ -52,12 +61,6 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
         )
 
     return run
-
-
-def _built() -> str:
-    from tests.cluster import programs  # takes minutes the first time, which only those pay who have no Helm
-
-    return str(programs.build() / "helm")
 
 
 @pytest.fixture(scope="session")
