@@ -44,6 +44,14 @@ def test_the_wheel_holds_every_module_of_the_package_and_its_type_marker(wheel):
     assert modules | {"pantograph/py.typed"} <= set(wheel.namelist())
 
 
+def test_the_wheel_holds_the_pages_of_the_console(wheel):
+    folder = ROOT / "operator" / "pantograph" / "console"
+    files = {path.relative_to(ROOT / "operator").as_posix() for path in folder.rglob("*") if path.is_file()}
+    shipped = {name for name in files if name.endswith((".html", ".css", ".js", ".svg"))}
+    assert shipped
+    assert shipped <= set(wheel.namelist())
+
+
 def test_the_wheel_has_both_commands_and_the_licence(wheel):
     about = f"pantograph-{pantograph.__version__}.dist-info"
     entry_points = wheel.read(f"{about}/entry_points.txt").decode()

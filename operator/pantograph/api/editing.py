@@ -28,25 +28,31 @@ def put(text: str, origin: Origin, field: str, value: bool | str | None) -> str:
 
     Raises `CannotEditError` where that is not possible without touching anything else.
     """
-    if any(mark in text for mark in _TEMPLATES):
-        raise CannotEditError("it looks like a template; change what it is made from")
+    refuse_templates(text)
     try:
-        spec = _child(_object(text, origin), "spec")
+        spec = _child(node_of(text, origin), "spec")
     except (yaml.YAMLError, RecursionError):
         raise CannotEditError("it cannot be read as YAML") from None
     changed = _changed(text, spec, field, value)
-    wanted = _bodies(text, origin)
-    _set(_at(wanted, origin)["spec"], field, value)
-    got = _bodies(changed, origin)
+    wanted = bodies(text, origin)
+    _set(at(wanted, origin)["spec"], field, value)
+    got = bodies(changed, origin)
     if value is None:
         # A field that could not be taken out was set to what it is without it.
-        _set(_at(got, origin)["spec"], field, None)
+        _set(at(got, origin)["spec"], field, None)
     if got != wanted:
         raise CannotEditError("other values depend on this place (an anchor, an alias?); change it by hand")
     return changed
 
 
-def _object(text: str, origin: Origin) -> yaml.Node:
+def refuse_templates(text: str) -> None:
+    """Raise `CannotEditError` for what is no manifest yet."""
+    if any(mark in text for mark in _TEMPLATES):
+        raise CannotEditError("it looks like a template; change what it is made from")
+
+
+def node_of(text: str, origin: Origin) -> yaml.Node:
+    """The object at `origin` as the parser sees it, with its places in the text."""
     # Not the fast loader: it counts bytes where this one counts characters.
     for number, node in enumerate(yaml.compose_all(text, Loader=yaml.SafeLoader), 1):
         if number == (origin.document or 1):
@@ -90,7 +96,8 @@ def _changed(text: str, spec: yaml.Node, field: str, value: bool | str | None) -
     return f"{text[: first.index]}{name}: {written}{newline}{' ' * first.column}{text[first.index :]}"
 
 
-def _bodies(text: str, origin: Origin) -> list[Any]:
+def bodies(text: str, origin: Origin) -> list[Any]:
+    """Number and content of every document; `origin` says whether they are JSON."""
     parse = documents.from_json if (origin.file or "").endswith(".json") else documents.from_yaml
     found = list(parse(text))
     if any(document.problem for document in found):
@@ -98,8 +105,9 @@ def _bodies(text: str, origin: Origin) -> list[Any]:
     return [(document.number, copy.deepcopy(document.body)) for document in found]
 
 
-def _at(bodies: list[Any], origin: Origin) -> dict[str, Any]:
-    here = next(body for number, body in bodies if number == (origin.document or 1))
+def at(numbered: list[Any], origin: Origin) -> dict[str, Any]:
+    """The object at `origin` among numbered documents."""
+    here = next(body for number, body in numbered if number == (origin.document or 1))
     for index in _ITEM.findall(origin.within):
         here = here["items"][int(index)]
     found: dict[str, Any] = here

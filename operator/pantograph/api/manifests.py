@@ -278,9 +278,12 @@ def from_text(text: str, file: str | None = None, *, namespace: str = "default")
 
 def to_yaml(resources: Iterable[Resource]) -> str:
     """The objects as manifests, without what is at its default: what a person would have written."""
-    return yaml.safe_dump_all(
-        [resource.manifest() for resource in resources], sort_keys=False, allow_unicode=True, width=120
-    )
+    return written(resource.manifest() for resource in resources)
+
+
+def written(bodies: Iterable[Mapping[str, Any]]) -> str:
+    """Manifests as YAML, one document each."""
+    return yaml.safe_dump_all(map(dict, bodies), sort_keys=False, allow_unicode=True, width=120)
 
 
 def _collected(

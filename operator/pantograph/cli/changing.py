@@ -49,13 +49,16 @@ def run(change: Change, names: Sequence[str], paths: Sequence[str], namespace: s
         raise errors.SpecError("standard input cannot be changed; name the file", path="--file")
     manifests = files.load(paths, namespace)
     for one in files.named(manifests, names, namespace):
-        field, value, done = change(one)
-        if field == "paused" and bool(value) == one.spec.paused:
-            print(f"Reflection {terminal.short(f'{one.namespace}/{one.name}')} {done}")
-            continue
-        file = _change(manifests, one, field, value)
-        print(f"Reflection {terminal.short(f'{one.namespace}/{one.name}')} {done} ({file})")
+        print(f"Reflection {terminal.short(f'{one.namespace}/{one.name}')} {put(manifests, one, change)}")
     return Status.DONE
+
+
+def put(manifests: Manifests, one: Reflection, change: Change) -> str:
+    """Change one manifest; what was done, and in which file."""
+    field, value, done = change(one)
+    if field == "paused" and bool(value) == one.spec.paused:
+        return done
+    return f"{done} ({_change(manifests, one, field, value)})"
 
 
 def _change(manifests: Manifests, one: Reflection, field: str, value: bool | str | None) -> str:
@@ -65,7 +68,7 @@ def _change(manifests: Manifests, one: Reflection, field: str, value: bool | str
         # As bytes: neither line ends nor a mark of its encoding may change on the way.
         text = path.read_bytes().decode("utf-8")
         mark, text = text[: text.startswith("\ufeff")], text.removeprefix("\ufeff")
-        _write(path, mark + editing.put(text, origin, field, value))
+        write(path, mark + editing.put(text, origin, field, value))
     except editing.CannotEditError as error:
         raise origin.error(f"cannot be changed in place: {error}", f"spec.{field}") from None
     except OSError as error:
@@ -73,8 +76,8 @@ def _change(manifests: Manifests, one: Reflection, field: str, value: bool | str
     return str(path)
 
 
-def _write(path: Path, text: str) -> None:
-    """As a whole or not at all: whoever reads it meanwhile sees the old file or the new one."""
+def write(path: Path, text: str) -> None:
+    """Write a file as a whole or not at all: whoever reads it meanwhile sees the old file or the new one."""
     real = Path(os.path.realpath(path))
     handle, made = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}.")
     try:

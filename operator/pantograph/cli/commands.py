@@ -197,6 +197,10 @@ def run(
         int, typer.Option(metavar="PORT", min=0, max=65535, help="Serve /metrics for Prometheus there; 0 for not.")
     ] = 0,
     metrics_address: Annotated[str, typer.Option(metavar="ADDRESS", help="Where /metrics listens.")] = "127.0.0.1",
+    console: Annotated[bool, typer.Option("--console", help="Serve web pages to watch and change it all.")] = False,
+    console_address: Annotated[
+        str, typer.Option(metavar="ADDRESS:PORT", help="Where the pages listen; for this machine alone.")
+    ] = "127.0.0.1:8480",
     adopt: Annotated[
         bool, typer.Option("--adopt", help="Take over capture that another installation made; that one stops.")
     ] = False,
@@ -210,9 +214,9 @@ def run(
     """
     from pantograph.cli import running
 
-    raise typer.Exit(
-        running.run(running.Asked(files, once, wait, metrics_port, metrics_address, adopt, installation, namespace))
-    )
+    pages = console_address if console else ""
+    asked = running.Asked(files, once, wait, metrics_port, metrics_address, pages, adopt, installation, namespace)
+    raise typer.Exit(running.run(asked))
 
 
 @app.command(short_help="Say how far everything is.")

@@ -50,10 +50,10 @@ def told(found: Manifests, subject: str, failure: errors.PantographError) -> str
     return f"{subject}: {failure}"
 
 
-def load_with_sources(paths: Sequence[str], namespace: str = "default") -> Manifests:
-    """As `load`, for commands that have nothing to do where there is no SourceTable."""
+def load_with_sources(paths: Sequence[str], namespace: str = "default", *, none_yet: bool = False) -> Manifests:
+    """As `load`, for commands that have nothing to do where there is no SourceTable. none_yet: one is to come."""
     found = load(paths, namespace)
-    if not found.source_tables:
+    if not found.source_tables and not none_yet:
         raise errors.SpecErrors(
             [errors.SpecError(f"there is no SourceTable in {', '.join(paths)}, so there is nothing to mirror")]
         )

@@ -207,7 +207,7 @@ def _proposals(
         if place in mirrored:
             left_out[place] = f"the files have it already, as SourceTable {mirrored[place]}"
             continue
-        key, why = _key(shapes[place])
+        key, why = key_of(shapes[place])
         if why:
             left_out[place] = why
             continue
@@ -246,7 +246,7 @@ def _proposals(
         )
 
 
-def _key(shape: TableShape) -> tuple[tuple[str, ...], str]:
+def key_of(shape: TableShape) -> tuple[tuple[str, ...], str]:
     """keyColumns to say ("()" where the primary key is it), or why there are none and what would do."""
     if shape.key:
         return (), ""

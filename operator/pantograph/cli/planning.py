@@ -63,6 +63,16 @@ class Plan:
         self.failures.append((subject, error))
 
 
+def of(wanted: Wanted) -> Plan:
+    """The plan of one source, or of a part of it: what belongs to no Reflection of it is not told."""
+    plan = Plan()
+    try:
+        _source(plan, wanted, orphans=False)
+    except errors.PantographError as error:
+        plan.failed(f"Database {terminal.short(wanted.name)}", error)
+    return plan
+
+
 def run(paths: Sequence[str], *, installation: str, namespace: str, adopt: bool) -> Status:
     """Print the plan; whether there is anything to do."""
     manifests = files.load_with_sources(paths, namespace)
@@ -90,7 +100,7 @@ def _gravity(status: Status) -> int:
     return (Status.WRONG, Status.UNREACHABLE, Status.FAILED).index(status)
 
 
-def _source(plan: Plan, wanted: Wanted) -> None:
+def _source(plan: Plan, wanted: Wanted, *, orphans: bool = True) -> None:
     dialect = dialects.load(wanted.address)
     session = Session(dialect, Role.SIDE)
     report = Report()
@@ -116,7 +126,7 @@ def _source(plan: Plan, wanted: Wanted) -> None:
             plan.say()
             plan.say(f"what capture costs the application: {dialect.features.capture_cost}")
         _blind_spots(plan, report.notes)
-        if control is not None:
+        if control is not None and orphans:
             _orphans(plan, session, dialect, wanted, captured)
         plan.say()
         for name, (address, copies) in wanted.copies.items():

@@ -24,7 +24,7 @@ def run(names: Sequence[str], paths: Sequence[str], *, installation: str, namesp
     for one in files.named(manifests, names, namespace):
         name = terminal.short(f"{one.namespace}/{one.name}")
         try:
-            count = _hasten(manifests, one, installation)
+            count = hasten(manifests, one, installation)
         except errors.PantographError as error:
             terminal.complain(f"Reflection {name}: {error}")
             worst = max(worst, outcomes.status_of(error))
@@ -39,7 +39,8 @@ def run(names: Sequence[str], paths: Sequence[str], *, installation: str, namesp
     return worst
 
 
-def _hasten(manifests: Manifests, one: Reflection, installation: str) -> int:
+def hasten(manifests: Manifests, one: Reflection, installation: str) -> int:
+    """Make the noted keys of a Reflection due; how many there are."""
     owner = standing.owner_of(manifests.source_database_of(one), installation)
     target = dialects.load(address(manifests, manifests.destination_of(one)))
     with contextlib.closing(Session(target, Role.WRITER)) as session:

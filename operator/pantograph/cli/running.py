@@ -31,13 +31,15 @@ DRAIN = 10.0
 
 @dataclass(frozen=True)
 class Asked:
-    """The call. wait: with `once`, seconds that a database may be unreachable. metrics_port: 0 for none."""
+    """The call. wait: with `once`, seconds that a database may be unreachable. metrics_port: 0 for none. console:
+    where the pages listen, "" for nowhere."""
 
     paths: Sequence[str]
     once: bool = False
     wait: float = 60.0
     metrics_port: int = 0
     metrics_address: str = "127.0.0.1"
+    console: str = ""
     adopt: bool = False
     installation: str = sources.LOCAL
     namespace: str = "default"
@@ -221,7 +223,7 @@ class Running:
 
 def run(asked: Asked) -> Status:
     """Run until told to stop, or until all is there."""
-    manifests = files.load_with_sources(asked.paths, asked.namespace)
+    manifests = _load(asked)
     wanted = sources.wanted(manifests, installation=asked.installation, adopt=asked.adopt)
     files.refuse_conflicts(manifests, wanted)
     live = terminal.is_live(sys.stderr)
@@ -239,6 +241,13 @@ def run(asked: Asked) -> Status:
 
             stack.enter_context(Exporter(board, running.processes, asked.metrics_port, asked.metrics_address))
             log.event("metrics were opened", url=f"http://{asked.metrics_address}:{asked.metrics_port}/metrics")
+        if asked.console:
+            from pantograph.cli.consoling import LocalStore
+            from pantograph.console.serving import Console
+
+            store = LocalStore(asked.paths, asked.namespace, asked.installation, running, log)
+            console = stack.enter_context(Console(store, asked.console))
+            log.event("the console was opened", url=console.url)
         progress = stack.enter_context(Progress(board, log, drawn))
         log.event("started", sources=len(wanted), reflections=len(names), installation=asked.installation)
         running.start()
@@ -251,6 +260,13 @@ def run(asked: Asked) -> Status:
     if ended is not None:
         return _report(board, ended)
     return Status.DONE
+
+
+def _load(asked: Asked) -> Manifests:
+    """The manifests. With a console there may be no SourceTable yet: that is where the first one is made."""
+    if asked.console:
+        return files.load_with_sources(asked.paths, asked.namespace, none_yet=True)
+    return files.load_with_sources(asked.paths, asked.namespace)
 
 
 def _names(wanted: Sequence[Wanted]) -> list[str]:
@@ -279,7 +295,7 @@ class Rereading:
             return None
         self._read = self._marks
         try:
-            manifests = files.load_with_sources(self._asked.paths, self._asked.namespace)
+            manifests = _load(self._asked)
             if changed := manifests.changed_since(self._manifests):
                 raise errors.SpecErrors(changed)
             wanted = sources.wanted(manifests, installation=self._asked.installation, adopt=self._asked.adopt)

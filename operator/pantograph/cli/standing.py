@@ -103,10 +103,15 @@ class Standing:
         return Verdict(found.status == "True", found.reason, found.message)
 
 
+def now() -> datetime:
+    """The time that conditions carry."""
+    return datetime.now(UTC)
+
+
 def look(manifests: Manifests, installation: str) -> Standing:
     """Ask every database, several at once."""
     ordered = sorted(manifests.databases.values(), key=lambda one: one.key)
-    with ThreadPoolExecutor(min(AT_ONCE, len(ordered))) as pool:
+    with ThreadPoolExecutor(min(AT_ONCE, len(ordered)) or 1) as pool:
         looks = dict(
             zip(
                 (one.key for one in ordered),
@@ -116,7 +121,7 @@ def look(manifests: Manifests, installation: str) -> Standing:
         )
         sources = [one for one in ordered if manifests.source_tables_of(one)]
         list(pool.map(lambda one: _ask_how_far(manifests, one, looks, installation), sources))
-    judge = Judge(manifests, looks, installation, datetime.now(UTC))
+    judge = Judge(manifests, looks, installation, now())
     resources: list[Resource] = [judge.database(one) for one in ordered]
     resources += [judge.table(one) for _, one in sorted(manifests.source_tables.items())]
     resources += [judge.reflection(one) for _, one in sorted(manifests.reflections.items())]

@@ -9,13 +9,15 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
+
+from pantograph.wording import count as count
+from pantograph.wording import short as short
+from pantograph.wording import span as span
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-DEFAULT_NAMESPACE = "default/"
 
 
 def is_live(stream: TextIO) -> bool:
@@ -30,11 +32,6 @@ def console(stream: TextIO) -> Console:
     return Console(file=stream, highlight=False, soft_wrap=True)
 
 
-def short(name: str) -> str:
-    """`namespace/name` as a person would say it where there is one namespace: without `default/`."""
-    return name.removeprefix(DEFAULT_NAMESPACE)
-
-
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Aligned columns under their heads, as kubectl prints them; the last column is as long as it is."""
     lines = [tuple(head), *(tuple(cell or "-" for cell in row) for row in rows)]
@@ -42,22 +39,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(
         "   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
-
-
-def count(number: float) -> str:
-    """`1,234,567`."""
-    return f"{number:,.0f}"
-
-
-def span(seconds: float) -> str:
-    """A duration with as many digits as matter: `3 ms`, `4.2 s`, `12 min`, `3 h`, `2 d`."""
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
-    for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172_800, "h", 3600)):
-        if seconds < limit:
-            value = seconds / size
-            return f"{value:.1f} {unit}" if unit == "s" and value < 10 else f"{value:.0f} {unit}"
-    return f"{seconds / 86400:.0f} d"
 
 
 def fields(values: dict[str, Any]) -> str:
@@ -79,9 +60,12 @@ class Log:
     def __init__(self, stream: TextIO | None = None, drawn: Console | None = None) -> None:
         self._stream = stream or sys.stderr
         self._console = drawn  # whoever draws there: lines must pass through it, or they are drawn over
+        self.hears: list[Callable[[str, Mapping[str, Any]], None]] = []  # who else is told
 
     def event(self, what: str, **values: Any) -> None:
         """Something happened."""
+        for hear in self.hears:
+            hear(what, values)
         if self._console is None:
             at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             # In one piece: print() would write the line's end by itself, behind another thread's line.

@@ -83,9 +83,9 @@ def verify(asked: Asked) -> Status:
     return next((status for status in order if status in worst), Status.DONE)
 
 
-def compare(wanted: Sequence[Wanted], asked: Asked) -> list[Answer]:
+def compare(wanted: Sequence[Wanted], asked: Asked, progress: _Progress | None = None) -> list[Answer]:
     """Compare all Reflections of these sources; how far it is goes to standard error."""
-    progress = _Progress()
+    progress = progress or _Progress()
     answers = [answer for one in wanted for answer in _source(one, asked, progress)]
     progress.done()
     return answers
@@ -93,7 +93,13 @@ def compare(wanted: Sequence[Wanted], asked: Asked) -> list[Answer]:
 
 def _asked_for(wanted: Sequence[Wanted], asked: Asked) -> list[Wanted]:
     """Only the Reflections that the call names. Raises `SpecError` for a name that there is not."""
-    named = {name if "/" in name else f"{asked.namespace}/{name}" for name in asked.names}
+    return only(wanted, [name if "/" in name else f"{asked.namespace}/{name}" for name in asked.names])
+
+
+def only(wanted: Sequence[Wanted], names: Sequence[str]) -> list[Wanted]:
+    """What is wanted of these Reflections (`namespace/name`), of all for none. Raises `SpecError` for a name that there
+    is not."""
+    named = set(names)
     there = {copy.name for one in wanted for _, copies in one.copies.values() for copy in copies}
     unknown = sorted(named - there)
     if unknown:
@@ -233,6 +239,24 @@ class _Progress:
         """Take away what was drawn."""
         if self._drawn:
             print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+
+
+class Silent(_Progress):
+    """Nobody is shown how far it is."""
+
+    def of(self, name: str, estimated: int) -> Callable[[int], None]:
+        """Nothing happens."""
+        return lambda _: None
+
+
+def said(answer: Answer) -> list[str]:
+    """What was found, in sentences."""
+    if answer.result is None:
+        return [str(answer.error or answer.word)]
+    found = answer.result
+    kinds = [f"{terminal.count(count)} {kind}" for kind, count in found.differing.items() if count]
+    rows = f"{terminal.count(found.rows)} rows were compared in {terminal.span(found.seconds)}"
+    return [f"{rows}: {', '.join(kinds) or 'all are equal'}", *_remarks(found)]
 
 
 HEAD = ("REFLECTION", "RESULT", "ROWS", "MISSING", "EXTRA", "DIFFERENT", "IN FLIGHT", "REPAIRED", "TOOK")

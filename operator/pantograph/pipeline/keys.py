@@ -261,6 +261,33 @@ def noted_for(
     return [(digest, detail or "") for digest, detail in found]
 
 
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """Keys of a Reflection that are noted for one reason, with one detail: how many, since when, tried how often."""
+
+    reason: str
+    detail: str
+    count: int
+    attempts: int
+    since: float
+    last: float
+    next_try: float
+
+
+def letters(session: Session, dialect: Dialect, owner: str, name: str, limit: int = 100) -> list[Lot]:
+    """What is noted of a Reflection, by reason and detail, and not one key."""
+    found = session.rows(
+        f"select reason, detail, count(*), max(attempts), min(since), max(last_at), min(next_try) "
+        f"from {dialect.ours('keys')} where owner = :owner and name = :name and reason <> :everything "
+        f"group by reason, detail order by count(*) desc, reason, detail {dialect.at_most(':limit')}",
+        owner=owner, name=name, everything=EVERYTHING, limit=limit,
+    )  # fmt: skip
+    return [
+        Lot(reason, detail or "", int(count), int(attempts), float(since), float(last), float(next_try))
+        for reason, detail, count, attempts, since, last, next_try in found
+    ]
+
+
 TRIED = "tried"
 """Of keys that the transaction at hand looks up: who is noted again keeps its first time, the others go."""
 

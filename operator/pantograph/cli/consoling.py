@@ -1,0 +1,550 @@
+"""The store of `run --console`: the files are what is wanted, and this process knows how far everything is.
+
+What a person asks for is written into the files; the process follows them, as it does whoever wrote them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pantograph import dialects, errors
+from pantograph.api import acting, conditions, editing, revising
+from pantograph.api import manifests as parsing
+from pantograph.api.base import ALLOW_DELETES, Resource
+from pantograph.api.databases import Database
+from pantograph.api.manifests import Manifests
+from pantograph.api.reflections import Reflection, ReflectionStatus
+from pantograph.api.sourcetables import SourceTable
+from pantograph.apply import claims, execute, observe, removal, sources
+from pantograph.apply.sources import Wanted
+from pantograph.cli import changing, files, generating, planning, retrying, standing, terminal, verify
+from pantograph.cli.running import Running
+from pantograph.console.stores import (
+    Change,
+    Compared,
+    Figures,
+    Happened,
+    Letters,
+    Looked,
+    Noted,
+    NotThere,
+    Offer,
+    Plan,
+    Problem,
+    Standing,
+    State,
+)
+from pantograph.database.addresses import address
+from pantograph.database.sessions import Session
+from pantograph.dialects.base import Dialect, Role
+from pantograph.model import names
+from pantograph.pipeline import keys, steps
+from pantograph.reconcile.actions import RemoveCapture
+from pantograph.reflector.reporting import Seen
+
+KEPT = 500
+"""Of what happened."""
+LOOK_EVERY = 4.0
+ASKED_WITHIN = 20.0
+"""The databases are asked how they stand only while somebody looks."""
+FIRST_LOOK = 2.0
+FOLLOWS = 60.0
+"""Seconds that a process gets to let go of a Reflection that is deleted."""
+_STATES: Mapping[str, State] = {
+    "Streaming": "ok", "Snapshot": "busy", "Sweep": "busy", "Waiting": "busy", "Replanning": "busy",
+    "Deferred": "busy", "Paused": "off", "Held": "bad", "Failed": "bad", "Unreachable": "bad",
+}  # fmt: skip
+_ALL_THE_TIME = ("rows were moved", "rows were copied")
+"""What a log says again and again, and the pages show as figures."""
+_FIELDS = {"DestinationNotEmpty": "spec.destination.existing", "KeyNotIndexed": "spec.key"}
+
+
+class LocalStore:
+    """Files and a process that follows them."""
+
+    def __init__(self, paths: Sequence[str], namespace: str, installation: str, running: Running, log: terminal.Log):
+        self._paths, self._namespace, self._installation = tuple(paths), namespace, installation
+        self._running, self._log = running, log
+        self._lock = threading.RLock()
+        self._happened: deque[Happened] = deque(maxlen=KEPT)
+        self._marks: object = None
+        self._read: tuple[Manifests, list[errors.SpecError]] = (Manifests(), [])
+        self._compared: dict[str, Compared] = {}
+        self._looking = Looking(self.objects, installation)
+        self.place = ", ".join(paths)
+        self.refuses = "These manifests came from standard input, which cannot be changed." if "-" in paths else ""
+        log.hears.append(self._hear)
+
+    # -- what is there -----------------------------------------------------------------------------------------------
+
+    def objects(self) -> Manifests:
+        """What the files say; what they last said while something is wrong with them."""
+        with self._lock:
+            marks = files.marks(self._paths)
+            if marks != self._marks:
+                found, wrong = parsing.read([path for path in self._paths if path != "-"], namespace=self._namespace)
+                wrong = wrong or acting.unsupported(found)
+                self._marks, self._read = marks, (self._read[0] if wrong else found, wrong)
+            return self._read[0]
+
+    def wrong(self) -> Sequence[str]:
+        """What is wrong with the files."""
+        self.objects()
+        return [str(one) for one in self._read[1]]
+
+    def standings(self) -> Mapping[tuple[str, tuple[str, str]], Standing]:
+        """From the databases, as `status` tells it; of Reflections, from the process that moves them."""
+        objects, looked = self.objects(), self._looking.latest()
+        told: dict[tuple[str, tuple[str, str]], Standing] = {}
+        by_key: dict[tuple[str, tuple[str, str]], Resource] = {}
+        if looked is not None:
+            by_key = {(one.KIND, one.key): one for one in looked.resources}
+            for one in looked.resources:
+                verdict = looked.verdict(one)
+                told[one.KIND, one.key] = Standing(one, _state(verdict), verdict.reason, verdict.message)
+        on_board = {seen.name: seen for seen in self._running.board.all()}
+        for one in objects.reflections.values():
+            seen = on_board.get(f"{one.namespace}/{one.name}")
+            if seen is not None:
+                there = by_key.get((one.KIND, one.key))
+                known = there if isinstance(there, Reflection) else one
+                said = looked.verdict(there) if looked and there else None
+                told[one.KIND, one.key] = self._standing(known, seen, said)
+        return told
+
+    def _standing(self, one: Reflection, seen: Seen, verdict: standing.Verdict | None) -> Standing:
+        board = self._running.board
+        word = seen.reason if seen.phase in ("Failed", "Sweep") and seen.reason else seen.phase
+        message = seen.message
+        if seen.phase == "Held":
+            word, message = "SweepHeld", verdict.message if verdict and verdict.reason == "SweepHeld" else message
+        state = _STATES.get(seen.phase, "unknown")
+        told = conditions.put(
+            (), conditions.READY, state == "ok", word or "Unknown", message, generation=0, now=self._looking.now()
+        )
+        for type_, holds in ((conditions.SNAPSHOT_COMPLETE, seen.complete), (conditions.REPLICATING, state == "ok")):
+            told = conditions.put(told, type_, holds, word or "Unknown", "", generation=0, now=self._looking.now())
+        status: ReflectionStatus = one.status.model_copy(
+            update={"conditions": told, "lag_seconds": board.lag(seen), "image": seen.image}
+        )
+        return Standing(one.model_copy(update={"status": status}), state, word, message)
+
+    def figures(self) -> Mapping[str, Figures]:
+        """What the process counts."""
+        board = self._running.board
+        looked = self._looking.known()
+        noted = {} if looked is None else {
+            f"{one.namespace}/{one.name}": one.status for one in looked.resources if isinstance(one, Reflection)
+        }  # fmt: skip
+        found = {}
+        for seen in board.all():
+            status = noted.get(seen.name)
+            found[seen.name] = Figures(
+                lag=board.lag(seen),
+                written=seen.upserted,
+                deleted=seen.deleted,
+                events=seen.events,
+                peaks=(seen.propagation.total, sum(seen.propagation.counts)),
+                pending=seen.pending,
+                copying=seen.phase in ("Snapshot", "Sweep"),
+                swept=seen.sweep_rows,
+                estimated=seen.sweep_estimated,
+                held=seen.held if seen.phase == "Held" else 0,
+                waiting=status.parked if status else seen.waiting_rows,
+                dead_letters=status.dead_letters if status else seen.dead_letters,
+                failures=dict(seen.failures),
+            )
+        return found
+
+    def happened(self) -> Sequence[Happened]:
+        """The log of this process."""
+        return list(reversed(self._happened))
+
+    def _hear(self, what: str, values: Mapping[str, Any]) -> None:
+        if what in _ALL_THE_TIME:
+            return
+        told = dict(values)
+        about = str(told.pop("reflection", ""))
+        about = about if "/" in about or not about else f"default/{about}"
+        detail = str(told.pop("message", ""))
+        if not about and detail:
+            first = detail.partition(": ")[0]
+            if first.count("/") == 1 and " " not in first:
+                about, detail = first, detail.partition(": ")[2]
+        detail = "  ".join(part for part in (detail, terminal.fields(told)) if part)
+        bad = any(word in what for word in ("failed", "unreachable", "held", "wrong"))
+        self._happened.append(Happened(time.time(), what, detail, about, bad))
+
+    def raw(self, resource: Resource) -> Mapping[str, Any]:
+        """The object as its file has it."""
+        origin = self.objects().origin(resource)
+        try:
+            _, text = _read(Path(origin.file or ""))
+            body: Mapping[str, Any] = editing.at(editing.bodies(text, origin), origin)
+        except (OSError, editing.CannotEditError):
+            return resource.manifest()
+        return body
+
+    # -- what the databases say --------------------------------------------------------------------------------------
+
+    def noted(self, reflection: Reflection) -> Noted:
+        """From the table beside the checkpoints."""
+        objects = self.objects()
+        owner = standing.owner_of(objects.source_database_of(reflection), self._installation)
+        name = f"{reflection.namespace}/{reflection.name}"
+        database = objects.destination_of(reflection)
+        if database.spec.path and not Path(database.spec.path).exists():
+            return Noted((), "")
+        with _session(objects, database, Role.SIDE) as (dialect, session):
+            if not observe.has_home(session, dialect, "keys"):
+                return Noted((), "")
+            with session.step(steps.INSPECT):
+                found = keys.letters(session, dialect, owner, name)
+        letters = [
+            Letters(
+                one.reason, one.detail, one.count, one.attempts, one.since, one.last,
+                one.next_try if one.next_try < keys.NEVER else None,
+            )
+            for one in found
+        ]  # fmt: skip
+        quoted = name.replace("'", "''")
+        return Noted(letters, f"select * from {dialect.ours('keys')} where name = '{quoted}'")
+
+    def tables(self, database: Database) -> Sequence[Offer]:
+        """The tables that our account there may see."""
+        objects = self.objects()
+        with _session(objects, database, Role.SIDE) as (dialect, session), session.step(steps.INSPECT):
+            default = dialect.default_schema
+            there = [(s, table) for s in dialect.schemas(session) for table in dialect.tables(session, s)]
+        taken = {(one.spec.schema_ or default, one.spec.table): one.name for one in objects.source_tables_of(database)}
+        return [Offer(schema, table, taken.get((schema, table), "")) for schema, table in sorted(there)]
+
+    def table(self, database: Database, schema: str, table: str) -> Looked:
+        """A table's columns and key."""
+        with _session(self.objects(), database, Role.SIDE) as (dialect, session):
+            default = dialect.default_schema
+            with session.step(steps.INSPECT):
+                shape = dialect.shape(session, schema or default, table)
+        if shape is None:
+            raise errors.SpecError(f"there is no table {'.'.join(filter(None, (schema, table)))}", path="source")
+        key_columns, why = generating.key_of(shape)
+        taken = any(one.spec.table == table for one in self.objects().source_tables_of(database))
+        if why and not taken:
+            raise errors.SpecError(why, path="source")
+        return Looked(shape, "" if shape.schema == default else shape.schema, key_columns)
+
+    # -- planning ----------------------------------------------------------------------------------------------------
+
+    def plan(self, change: Change) -> Plan:
+        """What `plan` would say, had the files the change already."""
+        proposed = self._proposed(change)
+        if problems := self._problems(change, proposed):
+            return Plan(problems=tuple(problems))
+        one = change.reflection
+        name = f"{one.namespace}/{one.name}"
+        try:
+            wanted = sources.wanted(proposed, installation=self._installation)
+            for conflict in claims.conflicts(wanted):
+                if conflict.name == name:
+                    problems.append(Problem(conflict.message, conflict.path))
+            (mine,) = verify.only(wanted, [name])
+        except errors.PantographError as error:
+            return Plan(problems=(Problem(str(error), getattr(error, "path", "")),))
+        plan = planning.of(mine)
+        source = proposed.source_database_of(one)
+        for subject, failure in plan.failures:
+            problems.append(_problem(failure, subject, source.name, one))
+        text = "\n".join(plan.lines).strip()
+        return Plan(text, plan.changes, tuple(dict.fromkeys(problems)))
+
+    def _proposed(self, change: Change) -> Manifests:
+        objects = self.objects()
+        tables = dict(objects.source_tables)
+        if change.source_table is not None:
+            tables[change.source_table.key] = change.source_table
+        reflections = {**objects.reflections, change.reflection.key: change.reflection}
+        return dataclasses.replace(objects, source_tables=tables, reflections=reflections, origins={})
+
+    def _problems(self, change: Change, proposed: Manifests) -> list[Problem]:
+        """What needs no database."""
+        objects, one = self.objects(), change.reflection
+        found: list[Problem] = []
+        if change.before is None and one.key in objects.reflections:
+            found.append(Problem(f"there is a Reflection {one.name} already", "metadata.name"))
+        if change.source_table is not None and change.source_table.key in objects.source_tables:
+            found.append(Problem(f"there is a SourceTable {change.source_table.name} already", "source"))
+        wrong = [*proposed.problems(), *acting.unsupported(proposed), *proposed.changed_since(objects)]
+        changed = {one.subject, *([change.source_table.subject] if change.source_table else [])}
+        return found + [Problem(str(each.args[0]), each.path) for each in wrong if each.subject in changed]
+
+    # -- acting ------------------------------------------------------------------------------------------------------
+
+    def apply(self, change: Change) -> str:
+        """Write the change into the files."""
+        self._refuse()
+        one = change.reflection
+        if problems := self._problems(change, self._proposed(change)):
+            raise errors.SpecErrors([errors.SpecError(each.message, path=each.path) for each in problems])
+        with self._lock:
+            if change.before is not None:
+                return f"{one.subject} was changed in {self._revise(change.before, change.raw)}."
+            bodies = [*([change.source_table.manifest()] if change.source_table else []), change.raw]
+            return f"{one.subject} was written to {self._add(one.name, parsing.written(bodies))}."
+
+    def _revise(self, one: Resource, body: Mapping[str, Any]) -> Path:
+        origin = self.objects().origin(one)
+        path = Path(origin.file or "")
+        try:
+            mark, text = _read(path)
+            changing.write(path, mark + revising.revise(text, origin, body))
+        except editing.CannotEditError as error:
+            raise errors.PantographError(f"{path} cannot be changed in place: {error}") from None
+        except OSError as error:
+            raise errors.PantographError(f"{path} cannot be changed: {error.strerror}") from error
+        return path
+
+    def _add(self, name: str, text: str) -> Path:
+        """Into a file of its own where a folder was named, else to the end of a file."""
+        folders = [Path(path) for path in self._paths if Path(path).is_dir()]
+        try:
+            if folders:
+                path = next(
+                    each
+                    for number in range(1, 10_000)
+                    if not (each := folders[0] / (f"{name}-{number}.yaml" if number > 1 else f"{name}.yaml")).exists()
+                )
+                path.touch(mode=0o644)
+                changing.write(path, text)
+                return path
+            path = next(Path(path) for path in self._paths if not path.endswith(".json"))
+            mark, before = _read(path)
+            changing.write(path, f"{mark}{before.rstrip()}\n---\n{text}" if before.strip() else mark + text)
+        except StopIteration:
+            raise errors.PantographError(
+                f"no file of {self.place} takes another object; copy the manifest into one yourself"
+            ) from None
+        except OSError as error:
+            raise errors.PantographError(f"the manifest cannot be written: {error}") from error
+        return path
+
+    def act(self, reflection: Reflection, act: str, count: int = 0) -> str:
+        """By the manifest, as the commands of the same names do; verify and retry by asking the databases."""
+        if act == "verify":
+            return self._verify(reflection)
+        if act == "retry":
+            rows = retrying.hasten(self.objects(), reflection, self._installation)
+            some = "1 row is" if rows == 1 else f"{terminal.count(rows)} rows are"
+            return f"{some} tried again now." if rows else "No row waits."
+        self._refuse()
+        with self._lock:
+            if act == "allow":
+                return self._allow(reflection, count)
+            change = {"pause": changing.pause, "resume": changing.resume, "resync": changing.resync}[act]
+            done = changing.put(self.objects(), reflection, change)
+        return f"{reflection.subject} {done}."
+
+    def _allow(self, reflection: Reflection, count: int) -> str:
+        if count < 1:
+            raise NotThere("No rows wait to be deleted.")
+        body = {**self.raw(reflection)}
+        metadata = {**body["metadata"]}
+        metadata["annotations"] = {**metadata.get("annotations", {}), ALLOW_DELETES: str(count)}
+        self._revise(reflection, body | {"metadata": metadata})
+        return f"{terminal.count(count)} rows may be deleted."
+
+    def compared(self, reflection: Reflection) -> Compared:
+        """The comparison that somebody asked for here."""
+        return self._compared.get(f"{reflection.namespace}/{reflection.name}", Compared())
+
+    def _verify(self, reflection: Reflection) -> str:
+        name = f"{reflection.namespace}/{reflection.name}"
+        if self._compared.get(name, Compared()).state == "running":
+            return "It is being compared already."
+        wanted = verify.only(sources.wanted(self.objects(), installation=self._installation), [name])
+        self._compared[name] = Compared("running", "It is being compared.", time.time())
+
+        def compare() -> None:
+            try:
+                asked = verify.Asked(self._paths, installation=self._installation, rest=1.0)
+                (answer,) = verify.compare(wanted, asked, verify.Silent())
+            except Exception as error:  # whatever it is, the page must not say for ever that it goes on
+                why = error if isinstance(error, errors.PantographError) else errors.Bug(error)
+                self._compared[name] = Compared("failed", str(why), time.time())
+                return
+            text = "; ".join(verify.said(answer))
+            incomplete = answer.result is None or answer.result.incomplete
+            state: Literal["equal", "failed", "differs"] = "failed" if incomplete else "differs"
+            state = "equal" if answer.status == 0 else state
+            self._compared[name] = Compared(state, text, time.time())
+            self._log.event("compared", reflection=terminal.short(name), result=answer.word)
+
+        threading.Thread(target=compare, name=f"compare {name}", daemon=True).start()
+        return "It is being compared; what comes out stands below."
+
+    def delete(self, reflection: Reflection, *, table: bool) -> str:
+        """Out of the files; when the process has let go of it, its checkpoint and registration go as well."""
+        self._refuse()
+        objects = self.objects()
+        source = objects.source_of(reflection)
+        database, destination = objects.database_of(source), objects.destination_of(reflection)
+        with self._lock:
+            self._take_out(reflection)
+            if table:
+                self._take_out(source)
+        ending = _Ending(
+            self._running, self._log, f"{reflection.namespace}/{reflection.name}", objects, database, destination,
+            source if table else None, self._installation,
+            last=table and len(objects.source_tables_of(database)) == 1,
+        )  # fmt: skip
+        threading.Thread(target=ending.run, name=f"delete {reflection.name}", daemon=True).start()
+        return f"{reflection.subject} was deleted. The rows that it copied stay."
+
+    def _take_out(self, one: Resource) -> None:
+        origin = self.objects().origin(one)
+        path = Path(origin.file or "")
+        try:
+            mark, text = _read(path)
+            left = revising.without(text, origin)
+            if left:
+                changing.write(path, mark + left)
+            else:
+                path.unlink()
+        except editing.CannotEditError as error:
+            raise errors.PantographError(f"{one.subject} cannot be taken out of {path}: {error}") from None
+        except OSError as error:
+            raise errors.PantographError(f"{path} cannot be changed: {error.strerror}") from error
+
+    def _refuse(self) -> None:
+        if self.refuses:
+            raise errors.PantographError(self.refuses)
+
+
+def _state(verdict: standing.Verdict) -> State:
+    if verdict.ready:
+        return "ok"
+    if verdict.reason in ("NotThereYet", "NotStarted", "NotInstalled", "Snapshot", "Sweep"):
+        return "busy"
+    return "off" if verdict.reason == "Paused" else "bad"
+
+
+def _problem(failure: errors.PantographError, subject: str, source: str, one: Reflection) -> Problem:
+    """A failure at the field of the form that is to blame."""
+    if isinstance(failure, errors.SpecError):
+        path = failure.path if subject.startswith("Reflection") else failure.path and "source"
+        return Problem(str(failure.args[0]), path)
+    if subject == f"Database {one.spec.destination.database_ref.name}" and source != subject.partition(" ")[2]:
+        return Problem(str(failure), "spec.destination.databaseRef.name")
+    if subject.startswith(("SourceTable", "Database")):
+        return Problem(str(failure), "source")
+    return Problem(str(failure), _FIELDS.get(failure.reason, ""))
+
+
+def _read(path: Path) -> tuple[str, str]:
+    """The mark of its encoding, if it has one, and the text; neither line ends nor that mark change on the way."""
+    text = path.read_bytes().decode("utf-8")
+    return text[: text.startswith("\ufeff")], text.removeprefix("\ufeff")
+
+
+@contextlib.contextmanager
+def _session(objects: Manifests, database: Database, role: Role) -> Iterator[tuple[Dialect, Session]]:
+    session = Session(dialects.load(address(objects, database)), role, 5.0)
+    try:
+        yield session.dialect, session
+    finally:
+        session.close()
+
+
+class Looking:
+    """Asks all databases how they stand, as `status` does, every few seconds while somebody wants to know."""
+
+    def __init__(self, objects: Callable[[], Manifests], installation: str) -> None:
+        self._objects, self._installation = objects, installation
+        self._latest: standing.Standing | None = None
+        self._asked = 0.0
+        self._running = False
+        self._first = threading.Event()
+        self._lock = threading.Lock()
+
+    def now(self) -> Any:
+        """The time that conditions carry."""
+        return standing.now()
+
+    def known(self) -> standing.Standing | None:
+        """What was last seen; asks nobody."""
+        return self._latest
+
+    def latest(self) -> standing.Standing | None:
+        """What was last seen. The first time it waits a little, so that the first page is not empty."""
+        self._asked = time.monotonic()
+        with self._lock:
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._run, name="console looking", daemon=True).start()
+        self._first.wait(FIRST_LOOK)
+        return self._latest
+
+    def _run(self) -> None:
+        while time.monotonic() - self._asked < ASKED_WITHIN:
+            with contextlib.suppress(errors.PantographError):
+                self._latest = standing.look(self._objects(), self._installation)
+            self._first.set()
+            time.sleep(LOOK_EVERY)
+        with self._lock:
+            self._running = False
+
+
+@dataclasses.dataclass(frozen=True)
+class _Ending:
+    """Takes away what a deleted Reflection leaves: its registration, its checkpoint, and the capture (table)."""
+
+    running: Running
+    log: terminal.Log
+    name: str
+    objects: Manifests
+    database: Database
+    destination: Database
+    table: SourceTable | None
+    installation: str
+    last: bool
+
+    def run(self) -> None:
+        deadline = time.monotonic() + FOLLOWS
+        while self._moves() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        shown = terminal.short(self.name)
+        try:
+            if self._moves():
+                raise errors.PantographError("the process has not let go of it; `pantograph remove --orphans` ends it")
+            self._end()
+        except errors.PantographError as error:
+            self.log.event("deleting failed", reflection=shown, message=str(error))
+        else:
+            self.log.event("deleted", reflection=shown, message="its checkpoint and registration are gone")
+
+    def _moves(self) -> bool:
+        wanted: list[Wanted] = [process.wanted for process in list(self.running.processes)]
+        named = {copy.name for one in wanted for _, copies in one.copies.values() for copy in copies}
+        return self.name in named or self.name in {seen.name for seen in self.running.board.all()}
+
+    def _end(self) -> None:
+        owner = standing.owner_of(self.database, self.installation)
+        with _session(self.objects, self.destination, Role.ADMIN) as (dialect, session):
+            removal.forget_one(session, dialect, owner, self.name)
+        with _session(self.objects, self.database, Role.ADMIN) as (dialect, session):
+            removal.unregister(session, dialect, owner, [self.name])
+            if self.table is None:
+                return
+            place = (self.table.spec.schema_ or dialect.default_schema, self.table.spec.table)
+            for action in removal.captures(session, dialect, owner):
+                if isinstance(action, RemoveCapture) and action.capture.id == names.capture_id(*place):
+                    execute.run(session, dialect, action)
+            if self.last:
+                for action in removal.home(session, dialect, [owner]):
+                    execute.run(session, dialect, action)

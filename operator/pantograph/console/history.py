@@ -1,0 +1,110 @@
+"""What was, for the charts: samples of all Reflections, taken while the console runs. Bounded, and gone with it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pantograph.console.stores import Figures
+
+EVERY = 2.0
+KEPT = 900
+"""Samples of each Reflection: half an hour."""
+RATE_OVER = 10.0
+"""Seconds that a rate is the mean of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One Reflection at one moment (monotonic seconds). lag: then, or as it was before the turns since the last sample.
+    moved: rows written and deleted so far; swept: rows read by a copy."""
+
+    at: float
+    lag: float | None
+    moved: int | None
+    swept: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """A second, of late; None where nobody counts. left: seconds until a copy is done, by its pace and estimate."""
+
+    moved: float | None = None
+    swept: float | None = None
+    left: float | None = None
+
+
+class History:
+    """Samples by Reflection. Any thread may ask."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._samples: dict[str, deque[Sample]] = {}
+        self._peaks: dict[str, tuple[float, int]] = {}
+
+    def take(self, figures: Mapping[str, Figures]) -> None:
+        """Note how all of them are now, and forget those that are gone."""
+        now = self._clock()
+        with self._lock:
+            for name in self._samples.keys() - figures.keys():
+                del self._samples[name], self._peaks[name]
+            for name, one in figures.items():
+                moved = None if one.written is None else one.written + (one.deleted or 0)
+                samples = self._samples.setdefault(name, deque(maxlen=KEPT))
+                samples.append(Sample(now, self._lag(name, one), moved, one.swept if one.copying else 0))
+
+    def _lag(self, name: str, one: Figures) -> float | None:
+        total, count = self._peaks.get(name, one.peaks)
+        self._peaks[name] = one.peaks
+        turns = one.peaks[1] - count
+        peak = (one.peaks[0] - total) / turns if turns > 0 else None
+        return max((lag for lag in (one.lag, peak) if lag is not None), default=None)
+
+    def of(self, name: str) -> list[Sample]:
+        """All samples of one, the oldest first."""
+        with self._lock:
+            return list(self._samples.get(name, ()))
+
+    def rates(self, name: str, figures: Figures) -> Rates:
+        """How fast it is."""
+        samples = self.of(name)
+        latest = [one for one in samples if one.at >= samples[-1].at - RATE_OVER] if samples else []
+        if len(latest) < 2:
+            return Rates()
+        swept = _rate(latest, [one.swept for one in latest]) if figures.copying else None
+        left = (figures.estimated - figures.swept) / swept if swept and figures.estimated > figures.swept else None
+        return Rates(_rate(latest, [one.moved for one in latest]), swept, left)
+
+
+def speeds(samples: Sequence[Sample], over: int = 3) -> list[tuple[float, float | None]]:
+    """Time and rows a second, for each sample that has `over` others before it."""
+    found: list[tuple[float, float | None]] = []
+    for number in range(over, len(samples)):
+        few = samples[number - over : number + 1]
+        found.append((few[-1].at, _rate(few, [one.moved for one in few])))
+    return found
+
+
+def _rate(samples: Sequence[Sample], counts: Sequence[int | None]) -> float | None:
+    first, last = counts[0], counts[-1]
+    if first is None or last is None or samples[-1].at <= samples[0].at:
+        return None
+    # A counter that fell has begun anew, with a new sweep or a new process.
+    return max(0, last - first) / (samples[-1].at - samples[0].at)
+
+
+class Sampler(threading.Thread):
+    """Takes a sample every two seconds until `stop` is set."""
+
+    def __init__(self, history: History, figures: Callable[[], Mapping[str, Figures]]) -> None:
+        super().__init__(name="console history", daemon=True)
+        self._history, self._figures = history, figures
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        while not self.stop.wait(EVERY):
+            self._history.take(self._figures())

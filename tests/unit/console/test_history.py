@@ -1,0 +1,100 @@
+"""Samples, rates, and charts of them."""
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from pantograph import wording
+from pantograph.console import charts
+from pantograph.console.history import KEPT, History, speeds
+from pantograph.console.stores import Figures
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def taken(*figures, every=2.0):
+    clock = Clock()
+    history = History(clock)
+    for one in figures:
+        history.take({"a": one})
+        clock.now += every
+    return history
+
+
+def test_a_rate_is_what_was_counted_of_late():
+    history = taken(*(Figures(written=100 * n, deleted=10 * n) for n in range(30)))
+    assert history.rates("a", Figures()).moved == pytest.approx(55.0)
+
+
+def test_a_copy_has_a_pace_and_an_end():
+    history = taken(*(Figures(copying=True, swept=1000 * n, estimated=20_000) for n in range(5)))
+    rates = history.rates("a", Figures(copying=True, swept=4000, estimated=20_000))
+    assert (rates.swept, rates.left) == (500.0, 32.0)
+
+
+def test_a_counter_that_begins_anew_is_no_rate_below_nothing():
+    assert taken(Figures(written=500), Figures(written=3)).rates("a", Figures()).moved == 0
+
+
+def test_what_nobody_counts_has_no_rate():
+    assert taken(Figures(), Figures()).rates("a", Figures()).moved is None
+    assert History().rates("a", Figures()).moved is None
+
+
+def test_a_lag_between_two_looks_is_not_missed():
+    history = taken(*(Figures(lag=0.0, peaks=peaks) for peaks in ((5.0, 10), (6.0, 12), (6.0, 12))))
+    assert [sample.lag for sample in history.of("a")] == [0.0, 0.5, 0.0]
+
+
+def test_history_is_bounded_and_forgets_who_is_gone():
+    history = taken(*(Figures(lag=1.0) for _ in range(KEPT + 10)))
+    assert len(history.of("a")) == KEPT
+    history.take({"b": Figures()})
+    assert history.of("a") == []
+
+
+def test_a_percent_is_full_only_when_it_is_done():
+    assert Figures(copying=True, swept=200, estimated=100).percent == 99
+    assert Figures(copying=True, swept=5).percent is None
+    assert Figures(swept=5, estimated=10).percent is None
+
+
+@pytest.mark.parametrize(("top", "scale"), [(0, 1), (0.03, 0.05), (1, 1), (1.1, 2), (7, 10), (1001, 2000)])
+def test_a_scale_ends_at_a_round_number(top, scale):
+    assert charts.nice(top) == pytest.approx(scale)
+
+
+def drawn(points, title="Lag"):
+    return str(charts.line(points, title=title, told=wording.span, least=0.1))
+
+
+def test_a_chart_is_told_to_those_who_do_not_see_it():
+    svg = ElementTree.fromstring(drawn([(0.0, 0.5), (10.0, 3.0), (20.0, 1.0)]))
+    assert svg.get("aria-label") == "Lag: now 1.0 s, at most 3.0 s in 60 s"
+
+
+def test_a_gap_is_drawn_as_a_gap():
+    assert drawn([(0.0, 1.0), (1.0, 1.0), (2.0, None), (3.0, 1.0), (4.0, 1.0)]).count("<polyline") == 2
+
+
+def test_a_chart_brings_no_style_of_its_own():
+    text = drawn([(0.0, 1.0), (1.0, 2.0)], title='<a href="x">')
+    assert not re.search(r"style=|<a ", text)
+
+
+def test_nothing_is_drawn_of_nothing():
+    assert "nothing to draw" in drawn([])
+    assert "nothing to draw" in drawn([(0.0, None), (1.0, None)])
+    assert charts.spark([], title="", least=1.0) == ""
+
+
+def test_speeds_come_out_of_samples():
+    history = taken(*(Figures(written=n * 10) for n in range(8)))
+    assert [speed for _, speed in speeds(history.of("a"))] == [5.0] * 5
