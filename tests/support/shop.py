@@ -1,7 +1,7 @@
 """A shop of thirty tables with foreign keys, and the people who work in it: many small transactions, all of them valid.
 
 `create` makes the tables at a source, or beforehand at a destination. What is true in every committed state is said by
-`WHAT_HOLDS`, and `broken` asks it in one snapshot: a copy for which it does not hold is no image of the shop.
+`WHAT_HOLDS`, and `broken` asks it: a copy for which it does not hold in one snapshot is no image of the shop.
 """
 
 from __future__ import annotations
@@ -170,9 +170,8 @@ def comparable(table: str, names: Sequence[str], row: Sequence[Any]) -> tuple[An
 
 
 def broken(client: Client) -> str:
-    """ "" when one snapshot of the database shows a shop in order; else what does not hold."""
-    with client.snapshot():
-        found = {what: int(client.value(sql)) for what, sql in WHAT_HOLDS.items()}
+    """ "" when the database shows a shop in order; else what does not hold. Ask in one snapshot."""
+    found = {what: int(client.value(sql)) for what, sql in WHAT_HOLDS.items()}
     return "; ".join(f"not for {count}: {what}" for what, count in found.items() if count)
 
 

@@ -71,6 +71,9 @@ def digest_of(key: Sequence[Any]) -> str:
     return hashlib.sha256(dump(key).encode()).hexdigest()[:32]
 
 
+BEHIND = frozenset(("parent", "cascade", "sweep", "verify", "in the way", "dead"))
+"""Reasons for which the destination's row is not the source's: while one is noted there is no image."""
+
 NEVER = 1e12
 """A `next_try` that does not come."""
 

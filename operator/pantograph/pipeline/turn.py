@@ -72,7 +72,7 @@ class Group:
     target: Position = NOWHERE
     # How many batches a sweep's chunk is long.
     stride: int = 2
-    # How many rows wait or are dead letters, when that was last looked at.
+    # How many rows are known not to be the source's (`keys.BEHIND`), when that was last looked at.
     set_aside: int = 0
 
     def __post_init__(self) -> None:
@@ -460,18 +460,28 @@ def imaged(state: State, now: float, *, set_aside: bool = False) -> State:
     if state.sweep is not None:
         return state
     if set_aside:
-        return dataclasses.replace(state, image=False, image_reason="rows wait for their parents, or are dead letters")
+        return dataclasses.replace(state, image=False, image_reason="rows wait for others, or are dead letters")
     return dataclasses.replace(state, image=True, image_reason="", image_at=now)
 
 
+def say_image(route: Route, stream: Group) -> None:
+    """Of a stream whose window was empty: what it holds is an image now, or is none, and its checkpoint says otherwise.
+
+    Without this a quiet source would leave what was said with the last rows standing for ever."""
+    state = stream.checkpoint.state
+    if state.sweep is None and state.page is None and state.image == bool(stream.set_aside):
+        set_aside = stream.set_aside > 0
+        touch(route, stream, lambda known: imaged(known, route.clock(), set_aside=set_aside), position=stream.read)
+
+
 def _set_aside(before: int, due: dict[str, list[keys.Noted]], written: Mapping[str, writer.Counts]) -> int:
-    """How many rows wait or are dead letters after the turn; at least one where there is one."""
+    """How many rows are known not to be the source's after the turn; at least one where there is one."""
     left = before
     for name, noted in due.items():
         again = written[name].noted if name in written else set()
-        left -= sum(1 for n in noted if n.reason in ("parent", "dead") and n.digest not in again)
+        left -= sum(1 for n in noted if n.reason in keys.BEHIND and n.digest not in again)
     left -= sum(counts.settled for counts in written.values())
-    return max(left, 1) if any(counts.noted for counts in written.values()) else max(left, 0)
+    return max(left, 1) if any(counts.noted or counts.parked for counts in written.values()) else max(left, 0)
 
 
 def move(route: Route, checkpoint: Checkpoint, position: Position, state: State) -> Checkpoint:

@@ -338,7 +338,7 @@ class Worker(threading.Thread):
                     keys.make_due(session, target, owner, mirror.name, "parent")
                     noted["parent"] = keys.Waiting(noted["parent"].count, 0.0)
                 self._asked.add(mirror.name)
-                group.set_aside += sum(noted[reason].count for reason in ("parent", "dead") if reason in noted)
+                group.set_aside += sum(one.count for reason, one in noted.items() if reason in keys.BEHIND)
                 limit = min(route.source.most_given_keys, AT_ONCE)
                 if any(one.next_try <= now for reason, one in noted.items() if reason != "extra"):
                     found = keys.due(session, target, owner, mirror.name, now, limit)
@@ -804,8 +804,8 @@ class Stream(Worker):
             # Of one that has just joined, keys may have been noted while nobody looked.
             if joiners or any(written.parked for written in outcome.written.values()):
                 self._look_at_keys = 0.0
-            if outcome.kind == "applied" and group.set_aside:
-                self._parents_came(outcome)
+            if outcome.kind == "applied" and (group.set_aside or joiners):
+                self._parents_came(outcome, {ready.wanted.name for _, ready in joiners})
             try:
                 self.mind_the_patience(list(group.mirrors), due)
             except writer.MirrorRejected as error:
@@ -823,9 +823,10 @@ class Stream(Worker):
                 "will come or were rolled back; a long transaction is open, or the PROCESS grant is missing"
             )
 
-    def _parents_came(self, outcome: turn.Outcome) -> None:
-        """Did the turn write a table that others of the stream point at? Their parked rows may go in now."""
-        written = {name for name, counts in outcome.written.items() if counts.upserted}
+    def _parents_came(self, outcome: turn.Outcome, joined: set[str]) -> None:
+        """Did the turn write a table that others of the stream point at, or did one join it, which has written by
+        itself? Their parked rows may go in now."""
+        written = joined | {name for name, counts in outcome.written.items() if counts.upserted}
         parents = {self.members[name].mirror.destination for name in written if name in self.members}
         session, target = self.route.writer, self.route.target
         for ready in self.members.values():
@@ -887,6 +888,8 @@ class Stream(Worker):
             for _joiner, ready in joiners:
                 self.aside(ready, "")
             return None
+        if outcome.kind == "empty" and not outcome.more:
+            turn.say_image(self.route, group)
         for name, written in outcome.written.items():
             self.told(name, written.dead)
         for _joiner, ready in joiners:
