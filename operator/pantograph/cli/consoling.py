@@ -81,6 +81,7 @@ class LocalStore:
         self.place = ", ".join(paths)
         self.refuses = "These manifests came from standard input, which cannot be changed." if "-" in paths else ""
         log.hears.append(self._hear)
+        self.objects()  # as they are now: what is broken before the first page is shown is known as well
 
     # -- what is there -----------------------------------------------------------------------------------------------
 
