@@ -24,6 +24,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--tier", choices=("quick", "full", "night"), default="full", help="leave out what takes longer than this tier"
     )
+    group = parser.getgroup("cluster", "a cluster that is there already, in place of one made here")
+    group.addoption("--kubeconfig", help="of a cluster marked as one to throw away; see CONTRIBUTING.md")
+    group.addoption("--image", help="the image of this checkout, as that cluster's nodes find it")
+    group.addoption("--host-address", help="where that cluster's pods reach this machine")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

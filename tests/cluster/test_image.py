@@ -1,0 +1,56 @@
+"""What the image holds, seen from inside a pod under the restrictions of its own."""
+
+import json
+
+import pytest
+
+import pantograph
+
+pytestmark = pytest.mark.full
+
+
+@pytest.fixture(scope="module")
+def namespace(cluster):
+    with cluster.namespace() as name:
+        yield name
+
+
+def python(code):
+    return {"command": ["python", "-W", "error", "-c", code]}
+
+
+def test_the_image_runs_the_command_as_a_user_with_a_name_and_a_root_that_is_read_only(cluster, namespace):
+    assert cluster.run(namespace, "--version") == (0, f"pantograph {pantograph.__version__}\n")
+    code = """if True:
+        import getpass, json, os, pathlib
+        try:
+            pathlib.Path("/usr/x").touch()
+        except OSError as error:
+            refused = error.strerror
+        pathlib.Path("/tmp/x").touch()
+        print(json.dumps([os.getuid(), os.getgid(), getpass.getuser(), refused]))
+    """
+    status, printed = cluster.run(namespace, **python(code))
+    assert status == 0, printed
+    assert json.loads(printed) == [10001, 10001, "pantograph", "Read-only file system"]
+
+
+def test_every_dialect_finds_its_driver_and_the_library_that_it_loads(cluster, namespace):
+    code = """if True:
+        import ctypes, importlib, pkgutil
+        import pantograph.dialects as dialects
+        for each in pkgutil.iter_modules(dialects.__path__):
+            importlib.import_module(f"pantograph.dialects.{each.name}")
+        import sqlite3, psycopg2, pymysql, fdb
+        fdb.load_api()
+        ctypes.CDLL("libodbc.so.2")
+        print(*sorted(each.name for each in pkgutil.iter_modules(dialects.__path__) if each.ispkg))
+    """
+    status, printed = cluster.run(namespace, **python(code))
+    assert status == 0, printed
+    assert {"firebird", "mysql", "postgresql", "sqlite"} <= set(printed.split())
+
+
+def test_there_is_no_compiler_in_the_image(cluster, namespace):
+    code = "import shutil; print([name for name in ('cc', 'gcc', 'g++', 'clang', 'go') if shutil.which(name)])"
+    assert cluster.run(namespace, **python(code)) == (0, "[]\n")
