@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import yaml
 
 from tests.cluster import images, node
 from tests.cluster.cluster import Cluster, refuse_unless_disposable
+from tests.servers import MariaDB, PostgreSQL, Server
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +38,38 @@ def _somebodys(kubeconfig: pathlib.Path, config: pytest.Config) -> Cluster:
     theirs = Cluster(pathlib.Path(kubectl), kubeconfig, image, host)
     refuse_unless_disposable(theirs.kubectl)
     return theirs
+
+
+@pytest.fixture(scope="session")
+def operator(cluster: Cluster) -> Cluster:
+    """The cluster with our operator in it, installed from `crds/` and `examples/kubernetes/operator.yaml`."""
+    cluster.kubectl("apply", "--server-side", "--filename", str(images.ROOT / "crds"))
+    given = list(yaml.safe_load_all((images.ROOT / "examples/kubernetes/operator.yaml").read_text(encoding="utf-8")))
+    cluster.apply([_with_image(each, cluster.image) for each in given])
+    cluster.kubectl("--namespace", "pantograph", "rollout", "status", "deployment/pantograph", "--timeout=90s")
+    return cluster
+
+
+def _with_image(made: Any, image: str) -> Any:
+    """The manifest, with this image where the example says only `pantograph`."""
+    text = json.dumps(made).replace('"image": "pantograph"', f'"image": "{image}"')
+    return json.loads(text.replace('_IMAGE", "value": "pantograph"', f'_IMAGE", "value": "{image}"'))
+
+
+def _for_pods(kind: type[Server], cluster: Cluster) -> Iterator[Server]:
+    """A server that listens where pods reach this machine."""
+    for_pods: type[Server] = type(f"{kind.__name__}ForPods", (kind,), {"host": cluster.host})
+    with for_pods.start() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql(cluster: Cluster) -> Iterator[Server]:
+    """The run's PostgreSQL server, for pods too."""
+    yield from _for_pods(PostgreSQL, cluster)
+
+
+@pytest.fixture(scope="session")
+def mariadb(cluster: Cluster) -> Iterator[Server]:
+    """The run's MariaDB server, for pods too."""
+    yield from _for_pods(MariaDB, cluster)

@@ -93,7 +93,10 @@ def _mirror() -> list[str]:
 
 def ours() -> tuple[str, pathlib.Path]:
     """The name and the archive of the image that the Dockerfile of this checkout makes."""
-    context = [ROOT / name for name in ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md", "LICENSE")]
+    context = [
+        ROOT / name
+        for name in ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md", "LICENSE", "scripts/build-image")
+    ]
     context += [path for path in (ROOT / "operator").rglob("*") if path.is_file() and path.suffix != ".pyc"]
     base_name, base_archive = base()
     key = programs.content(context, base_name)

@@ -5,6 +5,7 @@ import json
 import pytest
 
 import pantograph
+from tests.cluster import images
 
 pytestmark = pytest.mark.full
 
@@ -54,3 +55,10 @@ def test_every_dialect_finds_its_driver_and_the_library_that_it_loads(cluster, n
 def test_there_is_no_compiler_in_the_image(cluster, namespace):
     code = "import shutil; print([name for name in ('cc', 'gcc', 'g++', 'clang', 'go') if shutil.which(name)])"
     assert cluster.run(namespace, **python(code)) == (0, "[]\n")
+
+
+def test_the_image_is_under_300_megabytes(cluster):
+    if cluster.node is None:
+        pytest.skip("the cluster is not ours, and its image was made elsewhere")
+    _, archive = images.ours()
+    assert archive.stat().st_size < 300e6

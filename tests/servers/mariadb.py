@@ -116,6 +116,8 @@ class MariaDB(Server):
             "update mysql.global_priv set priv = json_set(priv, '$.plugin', 'mysql_native_password',"
             f" '$.authentication_string', password('{self.password}')) where user = 'root';\n"
             "delete from mysql.global_priv where user = '';\n"
+            # From whatever address it listens on.
+            "update mysql.global_priv set host = '%' where user = 'root' and host = '127.0.0.1';\n"
         )
         statement.chmod(0o644)
         processes.run(

@@ -114,6 +114,9 @@ class PostgreSQL(Server):
             ],
             self.user,
         )  # fmt: skip
+        # Whoever reaches the address that it listens on, with a password: pods do from addresses of their own.
+        with (data / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all all scram-sha-256\n")
         # A server of one user, which reads its statement from the file and ends.
         statement = data.with_name("mark.sql")
         statement.write_text(f"create database {MARK}\n")
