@@ -3,6 +3,7 @@
 import pytest
 
 from pantograph import metrics
+from pantograph.pipeline.turn import Limits
 from tests.monitoring.conftest import value
 from tests.servers import PostgreSQL
 from tests.support.clients import Client
@@ -184,3 +185,22 @@ def test_a_copy_has_a_beginning_an_end_and_a_count_of_rows(watch):
     assert 1.7e9 < began <= value(page, metrics.SWEEP_ENDED.name, name="t0")
     assert value(page, metrics.SWEPT.name, name="t0") == 10
     assert value(page, metrics.PROGRESS.name, name="t0") is None
+
+
+def test_a_reflection_that_is_copied_again_keeps_up_and_says_so(watch):
+    watched = watch("sqlite", "sqlite")
+    for number in range(400):
+        watched.app.run("insert into orders values (?, 'x', 1)", number)
+    watched.start()
+    reached(watched)
+    watched.mirror.stop()
+    watched.start({"resyncToken": "again"}, sweep_rate=40, limits=Limits(chunk_rows=40))
+    seen = watched.mirror.wait_phase("Sweep")
+    caught_up = set()
+
+    def twice():
+        caught_up.add(value(watched.page(), metrics.LAST_SUCCESS.name, name="t0"))
+        return len(caught_up - {None}) >= 2 and seen.phase == "Sweep"
+
+    wait_until(twice, "two moments at which nothing was left to apply")
+    assert value(watched.page(), metrics.STALLED.name, name="t0") == 0

@@ -178,9 +178,14 @@ COMPLETE = Metric("pantograph_snapshot_complete", "gauge", "1 once the first cop
 PROGRESS = Metric(
     "pantograph_snapshot_progress_ratio",
     "gauge",
-    "How much of the table the copy or sweep under way has read, by estimate, 0 to 1; absent when none is.",
+    "How much of the table the copy or sweep under way has read, by estimate, 0 to 1; absent when none is, and outside "
+    "the hours in which it may go on (spec.reflector.sweep.window).",
 )
-SWEPT = Metric("pantograph_snapshot_rows_total", "counter", "Rows read by copies and sweeps.")
+SWEPT = Metric(
+    "pantograph_snapshot_rows_total",
+    "counter",
+    "Rows read by copies and sweeps: those of the source, then those of the destination, some of which may have to go.",
+)
 ESTIMATED = Metric(
     "pantograph_snapshot_estimated_rows",
     "gauge",
@@ -271,6 +276,37 @@ CONNECT_FAILURES = Metric(
     ("role", "reason"),
 )
 
+# -- by the operator ---------------------------------------------------------------------------------------------------
+
+RESOURCE_CONDITION = Metric(
+    "pantograph_resource_condition",
+    "gauge",
+    "1 for the status (True, False, Unknown) that a condition of an object has, 0 for the others.",
+    ("kind", "type", "status"),
+)
+RECONCILES = Metric(
+    "pantograph_reconcile_total",
+    "counter",
+    "Looks at an object, by what came of them: ok, waiting (it will be looked at again soon), error.",
+    ("kind", "result"),
+    of_object=False,
+)
+RECONCILE_DURATION = Metric(
+    "pantograph_reconcile_duration_seconds",
+    "histogram",
+    "What a look at a Database and all that belongs to it took.",
+    buckets=(0.05, 0.25, 1.0, 5.0, 20.0, 60.0),
+    of_object=False,
+)
+LEADER = Metric("pantograph_operator_leader", "gauge", "1 while this operator holds the Lease.", of_object=False)
+WATCHED_AT = Metric(
+    "pantograph_watch_last_event_timestamp_seconds",
+    "gauge",
+    "When the API server last told of a change, by resource; absent before the first.",
+    ("resource",),
+    of_object=False,
+)
+
 OF_REFLECTIONS: tuple[Metric, ...] = (
     REFLECTION_INFO,
     LAG,
@@ -314,12 +350,15 @@ OF_TABLES: tuple[Metric, ...] = (
 OF_DATABASES: tuple[Metric, ...] = (UP, CONNECT_FAILURES, OLDEST_TRANSACTION)
 REFLECTOR: tuple[Metric, ...] = (BUILD_INFO, *OF_REFLECTIONS, *OF_TABLES, *OF_DATABASES)
 """What a reflector shows, and `pantograph run`."""
-ALL: tuple[Metric, ...] = REFLECTOR
+OPERATOR: tuple[Metric, ...] = (BUILD_INFO, LEADER, RESOURCE_CONDITION, RECONCILES, RECONCILE_DURATION, WATCHED_AT)
+"""What the operator shows."""
+ALL: tuple[Metric, ...] = (*REFLECTOR, *OPERATOR[1:])
 
 PARTS: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Of a Reflection", OF_REFLECTIONS),
     ("Of a SourceTable", OF_TABLES),
     ("Of a Database", OF_DATABASES),
+    ("Of the operator", OPERATOR[1:]),
     ("Of the process", (BUILD_INFO,)),
 )
 

@@ -279,7 +279,7 @@ def _extras(route: Route, group: Group, sweep: Sweep) -> Outcome:
         session.rollback()
         raise
     group.checkpoint = moved
-    return Outcome("page", more=True)
+    return Outcome("page", more=True, swept=len(held))
 
 
 def _decide(route: Route, group: Group, sweep: Sweep) -> Outcome:

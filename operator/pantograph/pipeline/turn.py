@@ -104,8 +104,8 @@ class Written:
 
 @dataclass
 class Outcome:
-    """What happened. kind: "empty", "applied" or "page". seconds: by phase (read, write, commit). swept: rows of the
-    source that a step of a sweep has read.
+    """What happened. kind: "empty", "applied" or "page". seconds: by phase (read, write, commit). swept: rows that
+    a step of a sweep has read, of the source or, looking for those that are too many, of the destination.
 
     oldest: age in seconds of the oldest event that was in the window when it was read, by the source's clock.
     """

@@ -89,7 +89,7 @@ def _of_reflection(seen: Seen, lag: float | None, about: tuple[str, ...]) -> Ite
     yield metrics.SWEPT, seen.swept, ()
     yield metrics.SWEEP_BEGAN, seen.sweep_began or None, ()
     yield metrics.SWEEP_ENDED, seen.sweep_ended or None, ()
-    if seen.sweep_began and not seen.sweep_ended and seen.sweep_estimated:
+    if seen.phase in ("Snapshot", "Sweep", "Held") and seen.sweep_estimated:
         yield metrics.PROGRESS, min(1.0, seen.sweep_rows / seen.sweep_estimated), ()
         yield metrics.ESTIMATED, seen.sweep_estimated, ()
 

@@ -34,6 +34,8 @@ ROWS_REPLACED = "RowsReplaced"
 """Why a Reflection is copied again whose rows another one inserts, and has deleted all at once."""
 BEGIN_ANEW = ("SpecChanged", "SchemaChanged", "Resync", "PositionLost", "DestinationReplaced", ROWS_REPLACED)
 """Reasons for which a sweep that is under way begins again."""
+KEEPS_UP = ("SpecChanged", "SchemaChanged", "Resync")
+"""Reasons of sweeps before which every event had been applied: while their chunks are copied, every event still is."""
 LOOK_AT_KEYS = 5.0
 """Noted keys are looked up after each turn that wrote, and at least this often."""
 AT_ONCE = 200
@@ -595,7 +597,8 @@ class Apart(Worker):
             self.take_in_nonces(group)
             if outcome.oldest:
                 board.behind([name], outcome.oldest)
-            board.turned([name], outcome, reached=outcome.kind == "empty" or not outcome.more)
+            applied = state.phase == "copy" and state.reason in KEEPS_UP
+            board.turned([name], outcome, reached=outcome.kind == "empty" or not outcome.more or applied)
             if group.sweep is not None and group.sweep.phase == "held" and not outcome.more:
                 # Only a person can end this: let others have the permit, and come back for the events.
                 self.pause = HELD_PAUSE
@@ -640,7 +643,7 @@ class Apart(Worker):
             self.take_in_nonces(group)
             if outcome is not None:
                 self._tell(outcome)
-                self.source.board.turned([name], outcome, reached=False)
+                self.source.board.turned([name], outcome, reached=reason in KEEPS_UP and not outcome.more)
             more = outcome is None or outcome.more
         self.pause = HELD_PAUSE
 
