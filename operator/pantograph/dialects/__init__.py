@@ -13,6 +13,7 @@ _DIALECTS = {
     "mariadb": ("mysql", "MariaDB"),
     "sqlite": ("sqlite", "SQLite"),
     "firebird": ("firebird", "Firebird"),
+    "mssql": ("mssql", "SQLServer"),
 }
 
 

@@ -468,6 +468,23 @@ class Dialect(abc.ABC):
         """End whatever transaction is open; harmless where none is."""
         raw.rollback()
 
+    def savepoint(self, name: str) -> str:
+        """Sets one, in the open transaction."""
+        return f"savepoint {name}"
+
+    def back_to_savepoint(self, name: str) -> str:
+        """Undoes what was done since; the savepoint stays."""
+        return f"rollback to savepoint {name}"
+
+    def release_savepoint(self, name: str) -> str:
+        """Forgets it; "" where they are not forgotten."""
+        return f"release savepoint {name}"
+
+    def no_image(self, session: Session) -> str:
+        """Why rows that are read in this session, in one transaction, may be of more than one moment; "" where all are
+        of one. Sends nothing."""
+        return ""
+
     # -- names -------------------------------------------------------------------------------------------------------
 
     def quote(self, name: str) -> str:
@@ -731,8 +748,8 @@ class Dialect(abc.ABC):
             return f"{names[0]} > {values[0]}"
         return f"({', '.join(names)}) > ({', '.join(values)})"
 
-    def at_most(self, count: int | str) -> str:
-        """What ends a SELECT that yields so many rows at most: a number, or a parameter."""
+    def at_most(self, count: int | str, *, ordered: bool = True) -> str:
+        """What ends a SELECT that yields so many rows at most: a number, or a parameter. ordered: after an ORDER BY."""
         return f"limit {count}"
 
     # How many keys `given_keys` takes at once.

@@ -35,7 +35,7 @@ def note(session: Session, target: Dialect, mirror: Mirror, staged: Staged) -> i
         same = " and ".join(f"d.{target.quote(k.destination)} = s.{target.quote(k.destination)}" for k in mirror.key)
         start = f"from {staged.source} join {target.table(*mirror.destination)} d on {same}{joins} where s.present = 0"
         if not child.owner:
-            found = staged_rows(session, staged, f"select 1 {start} {target.at_most(1)}")
+            found = staged_rows(session, staged, f"select 1 {start} {target.at_most(1, ordered=False)}")
             if found and not mirror.accepts_cascades:
                 label = ".".join(filter(None, child.path[-1].table))
                 raise errors.Rejected(

@@ -144,15 +144,21 @@ def caught(session: Session, act: Callable[[], object], kind: type[Caught]) -> C
     """The same for another kind of error."""
     # Each with a name of its own: of two that have the same, not every engine keeps both.
     name = f"attempt_{next(_savepoints)}"
-    session.direct(f"savepoint {name}")
+    dialect = session.dialect
+    session.direct(dialect.savepoint(name))
     try:
         act()
     except kind as error:
-        session.direct(f"rollback to savepoint {name}")
-        session.direct(f"release savepoint {name}")
+        session.direct(dialect.back_to_savepoint(name))
+        _release(session, name)
         return error
-    session.direct(f"release savepoint {name}")
+    _release(session, name)
     return None
+
+
+def _release(session: Session, name: str) -> None:
+    if statement := session.dialect.release_savepoint(name):
+        session.direct(statement)
 
 
 def keys_of(session: Session, target: Dialect, mirror: Mirror, staged: Staged, where: str = "") -> list[keys.Key]:

@@ -321,10 +321,9 @@ def _release(route: Route, mirror: Mirror, *, to: str | None) -> None:
 
 def finish(route: Route, group: Group) -> None:
     """The sweep is done; the Reflection may join its stream."""
+    torn = route.source.no_image(route.reader)
     turn.touch(
         route,
         group,
-        lambda s: dataclasses.replace(
-            s, sweep=None, complete=True, image=True, image_reason="", image_at=route.clock()
-        ),
+        lambda s: turn.imaged(dataclasses.replace(s, sweep=None, complete=True), route.clock(), torn=torn),
     )

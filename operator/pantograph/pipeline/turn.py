@@ -391,8 +391,9 @@ def _write(
     session, target = route.writer, route.target
     try:
         before = sum(group.set_aside for group in (stream, *joiners))
+        torn = route.source.no_image(route.reader)
         state = dataclasses.replace(
-            imaged(stream.checkpoint.state, route.clock(), set_aside=before > 0),
+            imaged(stream.checkpoint.state, route.clock(), set_aside=before > 0, torn=torn),
             incarnation=route.incarnation,
             life=route.life,
             suspect=any(group.checkpoint.state.suspect for group in (stream, *joiners)),
@@ -420,9 +421,9 @@ def _write(
                 for name in due:
                     keys.release(session, target, route.owner, name, keys.TRIED, to=None)
         left = _set_aside(before, due, written)
-        if state.sweep is None and state.image == bool(left):
+        if state.sweep is None and bool(before) != bool(left):
             with session.step(steps.MOVE_CHECKPOINT):
-                state = imaged(state, route.clock(), set_aside=left > 0)
+                state = imaged(state, route.clock(), set_aside=left > 0, torn=torn)
                 moved = move(route, moved, until, state)
         applied = time.perf_counter()
         writer.commit(session, list(work.values()))
@@ -454,13 +455,15 @@ def _coalesced(job: writer.Job, due: Sequence[keys.Noted]) -> int:
     return max(0, job.events + len(due) - job.staged.rows - len(job.refused))
 
 
-def imaged(state: State, now: float, *, set_aside: bool = False) -> State:
+def imaged(state: State, now: float, *, set_aside: bool = False, torn: str = "") -> State:
     """The state after a window that was one transaction: an image of the source again, unless rows are to be copied, or
-    are set aside."""
+    are set aside, or were read of more than one moment (`torn` says why)."""
     if state.sweep is not None:
         return state
     if set_aside:
         return dataclasses.replace(state, image=False, image_reason="rows wait for others, or are dead letters")
+    if torn:
+        return dataclasses.replace(state, image=False, image_reason=torn)
     return dataclasses.replace(state, image=True, image_reason="", image_at=now)
 
 

@@ -369,9 +369,9 @@ class _Side:
         parts = [*self.column_hashes, *self.values]
         picked += [f"{sql} as x{i}" for i, sql in enumerate(parts)]
         where = f" where ({verbatim(self.mirror.where)})" if self.mirror.where else ""
-        joined = " and ".join(f"r.j{i} = g.k{i}" for i in range(len(self.names)))
+        joined = " and ".join(f"r.j{i} = {self.dialect.event_key(self.mirror, i)}" for i in range(len(self.names)))
         found = self.session.rows(
-            f"select r.h, {', '.join(f'r.x{i}' for i in range(len(parts)))} from ({given}) g join "
+            f"select r.h, {', '.join(f'r.x{i}' for i in range(len(parts)))} from ({given}) e join "
             f"(select {', '.join(picked)} from {self.dialect.table(*self.mirror.source)}{where}) r on {joined}",
             **params,
         )

@@ -191,7 +191,7 @@ class Firebird(base.Dialect):
 
     clock = "current_timestamp"
 
-    def at_most(self, count: int | str) -> str:
+    def at_most(self, count: int | str, *, ordered: bool = True) -> str:
         return f"rows {count}"
 
     def changes(self, mirror: Mirror, keys: str, *, upto: bool = False) -> str:
