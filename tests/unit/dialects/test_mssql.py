@@ -15,7 +15,7 @@ from pantograph.model.changes import NOWHERE, Capture, Position
 from pantograph.model.tables import Column, TableShape
 from pantograph.model.types import Kind, LogicalType, misfit
 
-FREETDS, MICROSOFT = Driver("FreeTDS", False), Driver("/opt/libmsodbcsql-18.so", True)
+FREETDS, MICROSOFT = Driver("FreeTDS", False), Driver("/drivers/libmsodbcsql-18.so", True)
 
 
 def address(**more):
@@ -85,7 +85,7 @@ def test_a_missing_driver_is_one_line_that_says_what_to_do():
         connections.driver_of({}, [], exists=lambda path: False)
     assert caught.value.reason == "DriverMissing"
     with pytest.raises(errors.PantographError, match="not on this machine"):
-        connections.driver_of({"driver": "/opt/libmsodbcsql-18.so"}, [], exists=lambda path: False)
+        connections.driver_of({"driver": "/drivers/libmsodbcsql-18.so"}, [], exists=lambda path: False)
 
 
 def test_a_missing_library_is_one_line(monkeypatch):
@@ -251,7 +251,8 @@ def test_a_moment_with_an_offset_is_read_in_utc():
     [(("varchar", 20, 0, 0, "X"), "varchar(20) collate X"), (("nvarchar", 40, 0, 0, "X"), "nvarchar(20) collate X"),
      (("nvarchar", -1, 0, 0, "X"), "nvarchar(max) collate X"), (("varbinary", -1, 0, 0, ""), "varbinary(max)"),
      (("numeric", 9, 12, 2, ""), "decimal(12,2)"), (("datetime2", 8, 27, 7, ""), "datetime2(7)"),
-     (("timestamp", 8, 0, 0, ""), "rowversion"), (("int", 4, 10, 0, ""), "int"), (("text", 16, 0, 0, "X"), "text collate X")],
+     (("timestamp", 8, 0, 0, ""), "rowversion"), (("int", 4, 10, 0, ""), "int"),
+     (("text", 16, 0, 0, "X"), "text collate X")],
 )  # fmt: skip
 def test_a_row_of_the_catalog_is_a_native_type(row, native):
     assert types.from_catalog(*row) == native
