@@ -472,9 +472,14 @@ def say_image(route: Route, stream: Group) -> None:
 
     Without this a quiet source would leave what was said with the last rows standing for ever."""
     state = stream.checkpoint.state
-    if state.sweep is None and state.page is None and state.image == bool(stream.set_aside):
-        set_aside = stream.set_aside > 0
-        touch(route, stream, lambda known: imaged(known, route.clock(), set_aside=set_aside), position=stream.read)
+    set_aside, torn = stream.set_aside > 0, route.source.no_image(route.reader)
+    if state.sweep is None and state.page is None and state.image == bool(set_aside or torn):
+        touch(
+            route,
+            stream,
+            lambda known: imaged(known, route.clock(), set_aside=set_aside, torn=torn),
+            position=stream.read,
+        )
 
 
 def _set_aside(before: int, due: dict[str, list[keys.Noted]], written: Mapping[str, writer.Counts]) -> int:
