@@ -68,8 +68,11 @@ class Look:
     checkpoints: dict[str, dict[str, Checkpoint]] = field(default_factory=dict)
     keys: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
-    # By Reflection: events that it has not applied, and the age of the oldest.
+    # By Reflection: events that it has not applied, and the age of the oldest; where it was read up to; events that it
+    # has applied since the look before, where there was one.
     behind: dict[str, tuple[int, float]] = field(default_factory=dict)
+    positions: dict[str, Position] = field(default_factory=dict)
+    moved: dict[str, int] = field(default_factory=dict)
 
 
 def run(paths: Sequence[str], *, installation: str, namespace: str, output: str, watch: bool) -> Status:
@@ -77,12 +80,13 @@ def run(paths: Sequence[str], *, installation: str, namespace: str, output: str,
     if output not in WRITERS:
         raise errors.SpecError(f"found {output}, expected one of: {', '.join(WRITERS)}", path="--output")
     manifests = files.load_with_sources(paths, namespace)
+    if watch and output in ("table", "wide") and terminal.is_live(sys.stdout):
+        from pantograph.cli import watching
+
+        return watching.run(paths, namespace, manifests, installation)
     while True:
         standing = look(manifests, installation)
-        text = WRITERS[output](standing)
-        if watch and terminal.is_live(sys.stdout):
-            sys.stdout.write("\x1b[H\x1b[2J")
-        print(text, flush=True)
+        print(WRITERS[output](standing), flush=True)
         if not watch:
             return Status.DONE if all(standing.verdict(one).ready for one in standing.resources) else Status.NOT_SO
         time.sleep(WATCH_EVERY)
@@ -108,8 +112,8 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def look(manifests: Manifests, installation: str) -> Standing:
-    """Ask every database, several at once."""
+def look(manifests: Manifests, installation: str, before: Standing | None = None) -> Standing:
+    """Ask every database, several at once. before: the look before this one, to tell what was applied since."""
     ordered = sorted(manifests.databases.values(), key=lambda one: one.key)
     with ThreadPoolExecutor(min(AT_ONCE, len(ordered)) or 1) as pool:
         looks = dict(
@@ -120,7 +124,7 @@ def look(manifests: Manifests, installation: str) -> Standing:
             )
         )
         sources = [one for one in ordered if manifests.source_tables_of(one)]
-        list(pool.map(lambda one: _ask_how_far(manifests, one, looks, installation), sources))
+        list(pool.map(lambda one: _ask_how_far(manifests, one, looks, installation, before), sources))
     judge = Judge(manifests, looks, installation, now())
     resources: list[Resource] = [judge.database(one) for one in ordered]
     resources += [judge.table(one) for _, one in sorted(manifests.source_tables.items())]
@@ -205,7 +209,11 @@ def _ask_as_destination(
 
 
 def _ask_how_far(
-    manifests: Manifests, database: Database, looks: Mapping[tuple[str, str], Look], installation: str
+    manifests: Manifests,
+    database: Database,
+    looks: Mapping[tuple[str, str], Look],
+    installation: str,
+    before: Standing | None,
 ) -> None:
     """Count the events of a source that its Reflections have not applied, in one snapshot."""
     found = looks[database.key]
@@ -213,12 +221,15 @@ def _ask_how_far(
         return
     # One statement for each position: those that move together share it.
     by_position: dict[Position, dict[str, list[str]]] = {}
+    earlier = before.looks[database.key].positions if before and database.key in before.looks else {}
     for table in manifests.source_tables_of(database):
         capture = found.tables[table.name].capture
         for reflection in manifests.reflections_of(table):
             position = _position(looks, reflection, owner_of(database, installation))
             if capture is not None and position:
-                by_position.setdefault(position, {}).setdefault(capture.id, []).append(_full(reflection))
+                found.positions[_full(reflection)] = position
+                for one in {position, earlier.get(_full(reflection), position)}:
+                    by_position.setdefault(one, {}).setdefault(capture.id, []).append(_full(reflection))
     if not by_position:
         return
     captures = {seen.capture.id: seen.capture for seen in found.tables.values() if seen.capture}
@@ -233,10 +244,15 @@ def _ask_how_far(
                     for identity, reflections in wanted.items():
                         events, age = pending.get(identity, (None, 0.0))
                         for name in reflections:
-                            found.behind[name] = (events.events if events else 0, age)
+                            if found.positions[name] == position:
+                                found.behind[name] = (events.events if events else 0, age)
+                            if earlier.get(name) == position:
+                                found.moved[name] = events.events if events else 0
             session.rollback()
     except errors.PantographError as error:
         found.error = error
+    for name, count in found.moved.items():
+        found.moved[name] = max(0, count - found.behind.get(name, (0, 0.0))[0])
 
 
 def _position(looks: Mapping[tuple[str, str], Look], reflection: Reflection, owner: str) -> Position:

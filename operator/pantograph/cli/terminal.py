@@ -41,6 +41,18 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
+SPARKS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """The latest values as a row of small bars."""
+    # One slow change must not flatten all others: the highest bar is what one in ten exceeds.
+    top = sorted(values)[len(values) * 9 // 10] if values else 0.0
+    if not top:
+        return ""
+    return "".join(SPARKS[min(len(SPARKS) - 1, int(value / top * len(SPARKS)))] for value in values[-width:])
+
+
 def fields(values: dict[str, Any]) -> str:
     """`name=value …`; a value with blanks or quotes in quotes, as JSON has them."""
     return " ".join(f"{name}={_field(value)}" for name, value in values.items() if value not in (None, ""))

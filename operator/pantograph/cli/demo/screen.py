@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,6 @@ from pantograph.cli.demo.watching import Arrival, middle
 if TYPE_CHECKING:
     from rich.console import Console, Group, RenderableType
 
-SPARKS = "▁▂▃▄▅▆▇█"
 SHOWN = 8
 
 
@@ -45,15 +43,6 @@ def line(view: View) -> str:
     if view.delays:
         text += f"; lag {terminal.span(middle(view.delays))}"
     return text + (f"; {view.trouble}" if view.trouble else "")
-
-
-def sparkline(values: Sequence[float], width: int) -> str:
-    """The latest values as a row of small bars."""
-    # One slow change must not flatten all others: the highest bar is what one in ten exceeds.
-    top = sorted(values)[len(values) * 9 // 10] if values else 0.0
-    if not top:
-        return ""
-    return "".join(SPARKS[min(len(SPARKS) - 1, int(value / top * len(SPARKS)))] for value in values[-width:])
 
 
 class Screen:
@@ -132,7 +121,7 @@ class Screen:
             lag = Text.assemble(
                 (terminal.span(middle(view.delays)), "bold green"),
                 f" from commit to visible, {terminal.span(max(view.delays))} at most   ",
-                (sparkline(view.delays, 24), "green"),
+                (terminal.sparkline(view.delays, 24), "green"),
             )
         else:
             lag = Text("the first copy is being made", style="yellow")

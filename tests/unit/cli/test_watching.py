@@ -1,0 +1,83 @@
+"""The screen of `status --watch`: what is wrong first, within the height that there is."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from pantograph.cli import watching
+from pantograph.cli.watching import Line, View
+
+
+def line(name, **changed):
+    fields = {
+        "source": "shop/orders", "destination": "copy/orders", "ready": True, "reason": "Replicating", "message": "",
+        "lag": 0.0, "lags": (0.0, 0.0), "rate": 12.0, "pending": 0, "rows": 100, "copying": False, "percent": 100,
+        "swept": 0, "copied": None, "dead_letters": 0, "parked": 0,
+    }  # fmt: skip
+    return Line(name=f"default/{name}", **{**fields, **changed})
+
+
+def shown(lines, width=120, height=30, **view):
+    lines = sorted(lines, key=lambda one: one.order)
+    drawn = watching.drawing(
+        View("mirror/", lines, view.pop("troubles", ()), view.pop("age", 0.1), **view), width, height
+    )
+    console = Console(file=io.StringIO(), width=width, height=height, color_system=None)
+    console.print(drawn)
+    return console.file.getvalue()
+
+
+FAILED = line("broken", ready=False, reason="DestinationRejected", message="orders takes no more rows")
+COPYING = line("copying", ready=False, reason="Snapshot", copying=True, percent=25, swept=2500, copied=500.0, lag=None)
+PAUSED = line("paused", ready=False, reason="Paused")
+LATE = line("late", lag=90.0, lags=(1.0, 50.0, 90.0), pending=1234)
+
+
+def order(text):
+    names = ("broken", "copying", "late", "fine", "paused")
+    text = text[text.index("REFLECTION") :]
+    return sorted((name for name in names if name in text), key=text.index)
+
+
+def test_what_is_wrong_comes_first_then_copies_then_the_furthest_behind_and_the_paused_last():
+    text = shown([line("fine"), PAUSED, LATE, COPYING, FAILED])
+    assert order(text) == ["broken", "copying", "late", "fine", "paused"]
+    assert "1 of 5 needs you" in text
+    assert "orders takes no more rows" in text
+
+
+def test_a_copy_has_a_bar_its_rows_and_its_pace():
+    text = shown([COPYING])
+    assert "━━━━━━━━━━ 25 % 2,500 rows" in text
+    assert "500/s" in text
+
+
+def test_all_in_step_is_one_word():
+    assert "all 2 in step" in shown([line("a"), line("b")])
+
+
+def test_rows_that_were_set_aside_are_told():
+    text = shown([line("a", dead_letters=3)])
+    assert "3 rows set aside" in text
+    assert "Replicating, 3 set aside" in text
+
+
+def test_a_database_that_is_away_is_told_above_all():
+    text = shown([FAILED], troubles=[("Database shop", "Unreachable", "nobody answers at shop:5432")])
+    assert text.index("Database shop: Unreachable") < text.index("broken")
+
+
+@pytest.mark.parametrize("height", [10, 12, 24, 50])
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_two_hundred_reflections_fit_on_any_screen(width, height):
+    failed = [line(f"broken-{n}", ready=False, reason="Failed", message="no " * 60) for n in range(2)]
+    text = shown([*(line(f"r{n}") for n in range(198)), *failed], width, height)
+    assert len(text.splitlines()) <= height
+    assert "more: " in text
+    assert "broken-0" in text
+
+
+def test_what_is_shown_says_how_old_it_is_when_a_database_does_not_answer():
+    assert "as it was 30 s ago" in shown([line("a")], age=30.0)
+    assert "as it was" not in shown([line("a")], age=2.0)
