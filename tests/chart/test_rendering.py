@@ -303,3 +303,11 @@ def test_the_notes_say_what_to_do_next(notes):
     assert "Keep this in your values" not in again
     assert "port-forward service/mirror-pantograph-console" in again
     assert "the namespaces sales, stock" in notes("-f", CHART / "ci" / "namespaced-values.yaml")
+
+
+def test_the_rules_and_the_dashboard_are_the_files_as_they_are(rendered):
+    objects = rendered({"metrics": {"rules": {"enabled": True}, "dashboard": {"enabled": True}}})
+    rules = yaml.safe_load((CHART / "files" / "rules.yaml").read_text(encoding="utf-8"))
+    assert only(objects, "PrometheusRule")["spec"] == rules
+    board = only(objects, "ConfigMap", "mirror-pantograph-dashboard")["data"]["pantograph.json"]
+    assert board == (CHART / "files" / "dashboard.json").read_text(encoding="utf-8")

@@ -12,6 +12,7 @@ import pytest
 
 from pantograph.reflector import exporting
 from pantograph.reflector.counting import Counting
+from tests.command.conftest import start as start
 from tests.servers import TestDatabase
 from tests.support.clients import Client
 from tests.support.mirrors import Mirror, documents
