@@ -62,6 +62,15 @@ def test_the_rules_are_right_for_prometheus():
     assert status == 0, said
 
 
+def test_what_the_page_has_prometheus_scrape_is_right(tmp_path):
+    page = (ROOT / "docs" / "howto" / "monitoring.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```yaml\n(scrape_configs:.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "rules.yaml").write_text(RULES.read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "prometheus.yaml").write_text(block, encoding="utf-8")
+    status, said = promtool("check", "config", tmp_path / "prometheus.yaml")
+    assert status == 0, said
+
+
 def test_every_alert_has_its_cases_and_no_other():
     assert set(CASES) == set(ALERTS)
     assert all(CASES[alert]["silent"] for alert in CASES)

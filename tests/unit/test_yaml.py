@@ -74,8 +74,8 @@ def problem(body):
 
 
 def problem_of_part(part):
-    """Fields of a spec, values of the chart, or rules of Prometheus (which are tried with promtool)."""
-    if part.keys() == {"groups"}:
+    """Fields of a spec, values of the chart, or what Prometheus reads (which is tried with promtool)."""
+    if part.keys() <= {"groups", "scrape_configs", "rule_files"}:
         return ""
     if part.keys() == {"spec"}:
         return problem_of_part(part["spec"])
