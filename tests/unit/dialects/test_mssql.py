@@ -72,6 +72,12 @@ def test_a_position_covers_what_retention_took_only_when_it_has_read_all_of_it()
     assert not reader.covers(NOWHERE, "1", one)
 
 
+def test_a_transaction_that_is_open_has_the_same_mark_in_every_position():
+    reader = SQLServer(address()).reader([])
+    assert reader.waits_for(Position("10:12")) == reader.waits_for(Position("10:12-14")) == {"10"}
+    assert reader.waits_for(Position("15:")) == frozenset()
+
+
 def test_a_rowversion_is_eight_bytes():
     assert binary(2001) == "0x00000000000007D1"
     assert binary(2**63 - 1) == "0x7FFFFFFFFFFFFFFF"

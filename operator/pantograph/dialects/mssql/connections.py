@@ -121,9 +121,8 @@ class Cursor:
 
 
 ROLL_BACK = "if @@trancount > 0 rollback transaction"
-# An error may have rolled back the transaction already; a COMMIT would then be an error of its own, and should be:
-# nothing of it was written.
-_CONTROL = {"commit": "commit transaction", "rollback": ROLL_BACK}
+# A COMMIT where nothing is open would be an error.
+_CONTROL = {"commit": "if @@trancount > 0 commit transaction", "rollback": ROLL_BACK}
 
 
 # -- opening -----------------------------------------------------------------------------------------------------------

@@ -110,12 +110,12 @@ class Reader(WindowReader):
             f"select count_big(*), convert(bigint, max(rv)) from {table} where rv >= {binary(bound)}"
             for table in self._tables.values()
         )
-        with side.using() as cursor:
-            # Under READ COMMITTED it would wait for those who write.
-            cursor.execute(
-                f"set transaction isolation level snapshot; {above}; set transaction isolation level read committed"
-            )
-            found = cursor.fetchall()
+        # Under READ COMMITTED it would wait for those who write.
+        side.direct("set transaction isolation level snapshot")
+        try:
+            found = side.rows(above)
+        finally:
+            side.direct("set transaction isolation level read committed")
         return f"{last} {bound} {' '.join(f'{count}/{top}' for count, top in found)}"
 
     def open(self, session: Session, floors: Sequence[Position]) -> Position:
@@ -143,6 +143,11 @@ class Reader(WindowReader):
         if len(position) <= (4 if brief else 256) * 1024:
             return position
         return Seen(Seen.parse(position).below).text()
+
+    def waits_for(self, position: Position) -> frozenset[str]:
+        # Only the lowest rowversion that is held is told of, and only where more have been handed out is it held.
+        seen = Seen.parse(position)
+        return frozenset([str(seen.below)]) if seen.beyond else frozenset()
 
     def pending(
         self, session: Session, since: Mapping[str, Position], until: Position, limit: int
