@@ -169,3 +169,13 @@ class PositionLost(PantographError):
     """The source cannot tell what happened since the checkpoint: sweep, or stop; never go on in silence."""
 
     reason = "PositionLost"
+
+
+class ClusterError(PantographError):
+    """The Kubernetes API said no, or did not answer. `status` is the HTTP status; 0 when there was no answer."""
+
+    reason = "ClusterUnavailable"
+
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        super().__init__(message, reason="ClusterRefused" if status else None)
+        self.status = status

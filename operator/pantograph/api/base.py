@@ -24,6 +24,8 @@ ALLOW_DELETES = f"{GROUP}/allow-deletes"
 """Annotation of a Reflection: how many rows a held sweep may delete."""
 ABANDON = f"{GROUP}/abandon"
 """Annotation: `"true"` ends the wait for a database that cannot be reached while its object is deleted."""
+ADOPT = f"{GROUP}/adopt"
+"""Annotation of a Database: `"true"` takes over capture that another installation made; that one stops."""
 
 
 def camel(name: str) -> str:

@@ -24,6 +24,8 @@ REFLECTOR_AVAILABLE: Final = "ReflectorAvailable"
 CAPTURE_INSTALLED: Final = "CaptureInstalled"
 SNAPSHOT_COMPLETE: Final = "SnapshotComplete"
 REPLICATING: Final = "Replicating"
+PREPARED: Final = "Prepared"
+"""Of a Reflection, by the operator: the reflector may move it, as its spec of that generation says."""
 
 Truth = Literal["True", "False", "Unknown"]
 MESSAGE_LENGTH = 32768

@@ -69,6 +69,7 @@ class WantedCopy:
     allowed_deletes: int | None = None
     verify_every: float = 0.0
     verify_repairs: bool = True
+    generation: int = 0
 
     @property
     def asked(self) -> mapping.Asked:
@@ -123,12 +124,21 @@ Waiting = Callable[[str], None]
 
 
 def home(
-    session: Session, dialect: Dialect, tables: Sequence[MetaTable], subject: str, report: Report, *, act: bool
+    session: Session,
+    dialect: Dialect,
+    tables: Sequence[MetaTable],
+    subject: str,
+    report: Report,
+    *,
+    act: bool,
+    installs: bool = True,
 ) -> bool:
     """Make our tables in a database; whether they are there now. Nothing is sent where all of them are."""
     missing = [table for table in tables if not observe.has_home(session, dialect, table.name)]
     if not missing:
         return True
+    if not installs:
+        raise _for_the_operator(f"{subject}: our tables are not there")
     statements = [Statement(sql) for sql in dialect.home()]
     statements += [Statement(dialect.meta_table(table)) for table in missing]
     action = MakeHome(subject, f"make {', '.join(table.name for table in missing)}", tuple(statements))
@@ -136,6 +146,10 @@ def home(
     if act:
         execute.run(session, dialect, action)
     return act
+
+
+def _for_the_operator(what: str) -> errors.PantographError:
+    return errors.DependencyNotReady(f"{what}; the operator is to see to that", reason="CaptureNotInstalled")
 
 
 def source(
@@ -148,17 +162,21 @@ def source(
     lease: float,
     adopt: bool = False,
     act: bool = True,
+    installs: bool = True,
     patience: float = 300.0,
     waiting: Waiting = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[dict[str, Captured], Control | None]:
     """Captures of a source Database's tables, by subject, and its control row.
 
+    installs: whether what is missing is made here; else it is `CaptureNotInstalled`, for the operator to do.
     Raises `Refused` and `CaptureOwned` for the database as a whole; what is wrong with one table goes into the report.
     """
     with session.step(steps.INSPECT):
         dialect.check(session, Role.READER)
-    there = home(session, dialect, SOURCE_TABLES, f"Database {dialect.address.label}", report, act=act)
+    there = home(
+        session, dialect, SOURCE_TABLES, f"Database {dialect.address.label}", report, act=act, installs=installs
+    )
     control: Control | None = None
     if there:
         with session.step(steps.PREPARE):
@@ -168,8 +186,9 @@ def source(
     for wanted in tables:
         try:
             one = _captured(
-                session, dialect, wanted, recorded, report, act=act, patience=patience, waiting=waiting, sleep=sleep
-            )
+                session, dialect, wanted, recorded, report,
+                act=act, installs=installs, patience=patience, waiting=waiting, sleep=sleep,
+            )  # fmt: skip
         except errors.PantographError as error:
             if isinstance(error, errors.Unreachable):
                 raise
@@ -188,6 +207,7 @@ def _captured(
     report: Report,
     *,
     act: bool,
+    installs: bool,
     patience: float,
     waiting: Waiting,
     sleep: Callable[[float], None],
@@ -197,6 +217,8 @@ def _captured(
     assert seen.shape is not None
     mended = False
     for action in sourcetables.plan(wanted.subject, dialect, seen, capture):
+        if not installs:
+            raise _for_the_operator(action.summary)
         report.actions.append((dialect.address.label, action))
         if isinstance(action, InstallCapture):
             capture, mended = action.capture, mended or action.mends

@@ -17,6 +17,8 @@ from pantograph.reconcile.actions import Action, LeaveHome, RemoveCapture
 
 _ORDER = ("registrations", "captures", "lease", "control")
 assert set(_ORDER) == {table.name for table in SOURCE_TABLES}
+AT_SOURCE, AT_DESTINATION = _ORDER, ("keys", "checkpoints")
+OURS = (*AT_SOURCE, *AT_DESTINATION)
 
 
 def captures(session: Session, dialect: Dialect, owner: str) -> list[Action]:
@@ -111,12 +113,44 @@ def forget_one(session: Session, dialect: Dialect, owner: str, name: str) -> Non
                 )
 
 
-def home(session: Session, dialect: Dialect, owners: Collection[str]) -> list[Action]:
-    """What drops our tables, as far as nobody else needs them; nothing where somebody does, or none are there."""
-    there = [name for name in (*_ORDER, "keys", "checkpoints") if observe.has_home(session, dialect, name)]
+def owners_of(session: Session, dialect: Dialect, reflection: str) -> list[str]:
+    """Who has a checkpoint of a Reflection (`namespace/name`) here."""
+    if not observe.has_home(session, dialect, "checkpoints"):
+        return []
+    with session.step(steps.INSPECT):
+        found = session.rows(
+            f"select owner from {dialect.ours('checkpoints')} where name = :name", name=f"reflection/{reflection}"
+        )
+    return sorted(row[0] for row in found)
+
+
+def forget_streams(session: Session, dialect: Dialect, owner: str, destination: str) -> None:
+    """Delete the checkpoints of an owner's streams into a Database, by its name: nothing moves in them any more."""
+    if observe.has_home(session, dialect, "checkpoints"):
+        table, start = dialect.ours("checkpoints"), f"stream/{destination}/"
+        with session.step(steps.PREPARE):
+            names = session.rows(f"select name from {table} where owner = :owner", owner=owner)
+            for name in [row[0] for row in names if row[0].startswith(start)]:
+                session.run(f"delete from {table} where owner = :owner and name = :name", owner=owner, name=name)
+
+
+def unregister_capture(session: Session, dialect: Dialect, identity: str) -> None:
+    """Have nobody registered for a capture that is gone."""
+    if observe.has_home(session, dialect, "registrations"):
+        with session.step(steps.PREPARE):
+            session.run(f"delete from {dialect.ours('registrations')} where capture = :capture", capture=identity)
+
+
+def home(
+    session: Session, dialect: Dialect, owners: Collection[str], only: Collection[str] = OURS
+) -> list[Action]:
+    """What drops our tables (or `only` some), as far as nobody else needs them; nothing where somebody does, or none
+    are there."""
+    there = [name for name in OURS if observe.has_home(session, dialect, name)]
     if not there:
         return []
-    dropped = [name for name in there if name not in _kept(session, dialect, there, owners)]
+    kept = _kept(session, dialect, there, owners)
+    dropped = [name for name in there if name not in kept and name in only]
     statements = [Statement(f"drop table {dialect.ours(name)}") for name in dropped]
     if len(dropped) == len(there):
         statements += [Statement(sql) for sql in dialect.leave_home()]
@@ -152,6 +186,6 @@ def left(session: Session, dialect: Dialect, owners: Collection[str], removed: C
                 state = dialect.capture_state(session, capture, shape)
             if state.installed or state.problems or observe.has_home(session, dialect, capture.event_table):
                 found.append(f"capture of {action.subject}")
-    there = [name for name in (*_ORDER, "keys", "checkpoints") if observe.has_home(session, dialect, name)]
+    there = [name for name in OURS if observe.has_home(session, dialect, name)]
     kept = _kept(session, dialect, there, owners)
     return found + [f"the table {dialect.ours(name)}" for name in there if name not in kept]

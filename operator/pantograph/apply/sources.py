@@ -162,4 +162,5 @@ def _copy(database: Database, table: SourceTable, reflection: Reflection) -> Wan
         allowed_deletes=reflection.allowed_deletes or None,
         verify_every=spec.verify.every.total_seconds() if spec.verify else 0.0,
         verify_repairs=spec.verify.repair if spec.verify else True,
+        generation=reflection.metadata.generation,
     )

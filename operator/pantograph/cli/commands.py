@@ -359,3 +359,45 @@ def crds() -> None:
     from pantograph.api import schema
 
     print("---\n".join(schema.render(name) for name in schema.crds()), end="")
+
+
+@app.command(short_help="The operator's process, in a cluster.")
+def operator(
+    namespaces: Annotated[
+        list[str] | None,
+        typer.Option("--namespace", "-n", metavar="NAME", envvar="PANTOGRAPH_NAMESPACES", help="Look after these alone."),
+    ] = None,
+    installation: Annotated[
+        str, typer.Option(metavar="NAME", envvar="PANTOGRAPH_INSTALLATION", help="Whose capture this is.")
+    ] = "pantograph",
+    port: Annotated[
+        int, typer.Option(metavar="PORT", envvar="PANTOGRAPH_PORT", help="Of /metrics, /healthz and /readyz.")
+    ] = 8080,
+    reflector_image: Annotated[
+        str, typer.Option(metavar="IMAGE", envvar="PANTOGRAPH_REFLECTOR_IMAGE", help="Image of the reflectors' pods.")
+    ] = "",
+) -> None:
+    """Reconcile the Databases, SourceTables and Reflections of a cluster, until SIGTERM.
+
+    Needs a ServiceAccount or a kubeconfig. Without an image it prepares and makes no reflector.
+    """
+    from pantograph.cli import pods
+
+    pods.operator(namespaces or [], installation, port, reflector_image)
+
+
+@app.command(short_help="The process that moves the rows of one source Database, in a cluster.")
+def reflector(
+    database: Annotated[str, typer.Option(metavar="NAME", help="The source Database.")],
+    namespace: Namespace = "default",
+    installation: Annotated[
+        str, typer.Option(metavar="NAME", envvar="PANTOGRAPH_INSTALLATION", help="Whose capture this is.")
+    ] = "pantograph",
+    port: Annotated[
+        int, typer.Option(metavar="PORT", envvar="PANTOGRAPH_PORT", help="Of /metrics, /healthz and /readyz.")
+    ] = 8080,
+) -> None:
+    """Move what the Reflections of one Database's SourceTables ask for, until SIGTERM; the operator prepares it."""
+    from pantograph.cli import pods
+
+    pods.reflector(namespace, database, installation, port)

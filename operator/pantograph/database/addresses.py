@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import hashlib
 import os
 import shutil
 import tempfile
@@ -38,14 +39,18 @@ _folder = ""
 
 
 def _file(content: bytes | None) -> str:
-    """A private file with this content, gone when the process ends; "" for none."""
+    """A private file with this content, gone when the process ends; "" for none. The same content is the same file, so
+    that an address is another only when something about it is."""
     global _folder  # one folder a process, made when the first file is
     if not content:
         return ""
     if not _folder:
         _folder = tempfile.mkdtemp(prefix="pantograph-")
         atexit.register(shutil.rmtree, _folder, ignore_errors=True)
-    handle, path = tempfile.mkstemp(dir=_folder)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
+    path = os.path.join(_folder, hashlib.sha256(content).hexdigest())
+    if not os.path.exists(path):
+        handle, temporary = tempfile.mkstemp(dir=_folder)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
     return path

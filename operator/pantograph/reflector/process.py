@@ -40,10 +40,13 @@ PATIENCE_AT_END = 15.0
 
 
 class Process:
-    """Runs one source Database until `stop` is set."""
+    """Runs one source Database until `stop` is set.
 
-    def __init__(self, wanted: Wanted, board: Board, stop: threading.Event) -> None:
-        self.wanted, self.board, self.stop = wanted, board, stop
+    installs: whether it also installs what capture lacks; in a cluster that is the operator's.
+    """
+
+    def __init__(self, wanted: Wanted, board: Board, stop: threading.Event, *, installs: bool = True) -> None:
+        self.wanted, self.board, self.stop, self._installs = wanted, board, stop, installs
         self._halt = threading.Event()  # ends the workers of this round
         self._workers: list[Worker] = []
         self._lock = threading.RLock()
@@ -101,12 +104,16 @@ class Process:
 
     def _name_all(self) -> None:
         """Have those on the board that are wanted, and no others of ours."""
-        names = {copy.name for copy in self._copies()}
-        for name in self._named - names:
+        copies = {copy.name: copy for copy in self._copies()}
+        for name in self._named - copies.keys():
             self.board.drop(name)
-        for name in names - self._named:
-            self.board.phase(name, "Waiting")
-        self._named = names
+        for name, copy in copies.items():
+            seen = self.board.of(name)
+            if name not in self._named or seen.generation != copy.generation:
+                # What is on the board is of another spec; nobody works on that any more.
+                self.board.phase(name, "Waiting")
+                seen.generation = copy.generation
+        self._named = set(copies)
         self.board.keep({table.name for table in self.wanted.tables if table.name}, self._kept)
         self._kept = {table.name for table in self.wanted.tables if table.name}
 
@@ -129,7 +136,8 @@ class Process:
         try:
             self._captured, control = prepare.source(
                 admin, dialect, self.wanted.owner, self.wanted.tables, report,
-                lease=self.wanted.lease, adopt=self.wanted.adopt, waiting=self.board.messages, sleep=self._pause,
+                lease=self.wanted.lease, adopt=self.wanted.adopt, installs=self._installs,
+                waiting=self.board.messages, sleep=self._pause,
             )  # fmt: skip
             assert control is not None
             with admin.step(steps.INSPECT):
@@ -245,7 +253,7 @@ class Process:
                 before = set(self._captured)
                 captured, _ = prepare.source(
                     admin, source.dialect, self.wanted.owner, self.wanted.tables, report,
-                    lease=self.wanted.lease, sleep=self._pause,
+                    lease=self.wanted.lease, installs=self._installs, sleep=self._pause,
                 )  # fmt: skip
                 self._tell_drift(report.failed)
                 if set(captured) != before:
@@ -533,6 +541,10 @@ class Process:
         source = self._source
         if source is not None:
             source.news.publish()
+
+    def names(self) -> set[str]:
+        """The Reflections that may be moved now: what is not among them, nobody works on any more."""
+        return set(self._named)
 
     def groups(self) -> list[Group]:
         """The groups that are moved now."""

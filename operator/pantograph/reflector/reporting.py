@@ -26,7 +26,8 @@ class Seen:
     dead_letters. verified_at, differing: when (wall clock) it was last compared, and how many rows differed then.
     database: where the destination is, as people call it. sweep_rows, sweep_estimated: of the copy or sweep under way;
     swept: of all that this process has seen, of which the last began and ended (0: is under way) at these times (wall
-    clock). refused: rows, by what they break.
+    clock). refused: rows, by what they break. generation: of the object's spec that this is about. rows: in the
+    destination, by estimate.
     """
 
     name: str
@@ -63,6 +64,8 @@ class Seen:
     destination: str = ""
     database: str = ""
     stream: str = ""
+    generation: int = 0
+    rows: int | None = None
     caught_up: int = 0
     verified_at: float = 0.0
     differing: int | None = None
