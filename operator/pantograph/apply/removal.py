@@ -141,9 +141,7 @@ def unregister_capture(session: Session, dialect: Dialect, identity: str) -> Non
             session.run(f"delete from {dialect.ours('registrations')} where capture = :capture", capture=identity)
 
 
-def home(
-    session: Session, dialect: Dialect, owners: Collection[str], only: Collection[str] = OURS
-) -> list[Action]:
+def home(session: Session, dialect: Dialect, owners: Collection[str], only: Collection[str] = OURS) -> list[Action]:
     """What drops our tables (or `only` some), as far as nobody else needs them; nothing where somebody does, or none
     are there."""
     there = [name for name in OURS if observe.has_home(session, dialect, name)]

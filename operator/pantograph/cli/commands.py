@@ -365,7 +365,9 @@ def crds() -> None:
 def operator(
     namespaces: Annotated[
         list[str] | None,
-        typer.Option("--namespace", "-n", metavar="NAME", envvar="PANTOGRAPH_NAMESPACES", help="Look after these alone."),
+        typer.Option(
+            "--namespace", "-n", metavar="NAME", envvar="PANTOGRAPH_NAMESPACES", help="Look after these alone."
+        ),
     ] = None,
     installation: Annotated[
         str, typer.Option(metavar="NAME", envvar="PANTOGRAPH_INSTALLATION", help="Whose capture this is.")

@@ -197,10 +197,10 @@ class Known:
                 tuple(one for one in here if one not in mine),
             )
 
-    def all(self, kind: type[Resource]) -> list[Entry]:
-        """All objects of a kind."""
+    def entries(self) -> list[Entry]:
+        """All objects."""
         with self._lock:
-            return [one for _, one in sorted(self._entries.items()) if one.kind == kind.KIND]
+            return [one for _, one in sorted(self._entries.items())]
 
     def _own_group(self, one: Entry) -> set[Key]:
         namespace = one.key[0]
@@ -216,9 +216,9 @@ class Known:
         found = self._own_group(one)
         if one.kind == "Database":
             for other in self._entries.values():
-                if other.kind == Reflection.KIND and other.key[0] == one.key[0]:
-                    if other.refers("destination", "databaseRef", "name") == one.key[1]:
-                        found |= self._own_group(other)
+                named = (other.key[0], other.refers("destination", "databaseRef", "name"))
+                if other.kind == Reflection.KIND and named == one.key:
+                    found |= self._own_group(other)
         elif one.kind == "Reflection":
             # Its destination may be waiting for it to go.
             found.add((one.key[0], one.refers("destination", "databaseRef", "name")))

@@ -33,9 +33,11 @@ OWN = frozenset(
 PASSING = (errors.Unreachable, errors.Contended, errors.DependencyNotReady, errors.ClusterError, errors.CaptureDrift)
 """What may end by itself; all else waits for a person."""
 MOVING = frozenset(
-    "Starting Waiting Snapshot Sweep Deferred Unreachable Contended DependencyNotReady CaptureNotInstalled CaptureDrift "
-    "Replanning Widening StaleCheckpoint SourceMoved Stopped".split()
-)
+    (
+        "Starting", "Waiting", "Snapshot", "Sweep", "Deferred", "Unreachable", "Contended", "DependencyNotReady",
+        "CaptureNotInstalled", "CaptureDrift", "Replanning", "Widening", "StaleCheckpoint", "SourceMoved", "Stopped",
+    )
+)  # fmt: skip
 """Reasons of a Reflection that does not replicate and may come to it by itself."""
 
 Id = tuple[str, Key]
@@ -167,8 +169,8 @@ def _reflection(one: Entry, group: Group, outcome: Outcome, pod: Reflector, tell
         teller.keep(conditions.PREPARED, failure)
     database = group.database.resource if group.database else None
     paused = isinstance(database, Database) and database.spec.reflector.paused
-    says = conditions.find(_conditions(one), conditions.REPLICATING)
-    copied = conditions.find(_conditions(one), conditions.SNAPSHOT_COMPLETE)
+    says = conditions.find(conditions_of(one), conditions.REPLICATING)
+    copied = conditions.find(conditions_of(one), conditions.SNAPSHOT_COMPLETE)
     if failure is not None:
         teller.failed(failure)
     elif paused or bool((one.body.get("spec") or {}).get("paused")):
@@ -186,7 +188,7 @@ def _reflection(one: Entry, group: Group, outcome: Outcome, pod: Reflector, tell
     return teller.status({})
 
 
-def _conditions(one: Entry) -> tuple[Condition, ...]:
+def conditions_of(one: Entry) -> tuple[Condition, ...]:
     """All conditions of an object, as it was last seen."""
     found: tuple[Condition, ...] = one.resource.status.conditions if one.resource else ()  # type: ignore[attr-defined]  # every kind has one
     return found
@@ -197,7 +199,7 @@ class _Teller:
 
     def __init__(self, one: Entry, now: datetime) -> None:
         self._one, self._now = one, now
-        self._before = tuple(condition for condition in _conditions(one) if condition.type in OWN)
+        self._before = tuple(condition for condition in conditions_of(one) if condition.type in OWN)
         self._said: tuple[Condition, ...] = ()
 
     def put(self, type_: str, status: bool | None, reason: str, message: str = "") -> None:
@@ -268,7 +270,7 @@ def _timeless(told: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
 def transition(wanted: Mapping[str, Any], one: Entry) -> Mapping[str, Any] | None:
     """The Ready that is told as an Event: another status or another reason than before."""
     new = next((told for told in wanted["conditions"] if told["type"] == conditions.READY), None)
-    old = conditions.find(_conditions(one), conditions.READY)
+    old = conditions.find(conditions_of(one), conditions.READY)
     if new is None or (old is not None and (old.status, old.reason) == (new["status"], new["reason"])):
         return None
     return dict(new)

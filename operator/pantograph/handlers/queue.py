@@ -68,5 +68,7 @@ class Queue:
         for key, at in self._whole.items():
             due[key] = min(due.get(key, NEVER), at)
         free = [(at, key) for key, at in due.items() if key not in self._busy]
-        at, key = min(free, default=(NEVER, None))  # type: ignore[type-var]
-        return key, at
+        if not free:
+            return None, NEVER
+        at, first = min(free)
+        return first, at

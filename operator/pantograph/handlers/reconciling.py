@@ -6,6 +6,7 @@ is wanted and what is there. Planning what was just applied yields nothing, so t
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import threading
 import time
@@ -16,7 +17,7 @@ from datetime import UTC, datetime
 from pantograph import dialects, errors
 from pantograph.api import acting, base
 from pantograph.api.databases import Database
-from pantograph.api.manifests import Key, Manifests
+from pantograph.api.manifests import KINDS, Key, Manifests
 from pantograph.api.reflections import Reflection
 from pantograph.api.sourcetables import SourceTable
 from pantograph.apply import claims, expressions, observe, prepare, sources
@@ -25,7 +26,7 @@ from pantograph.apply.sources import Wanted
 from pantograph.database.addresses import address
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import Address, Dialect, Role
-from pantograph.handlers import known, outcomes, removing
+from pantograph.handlers import outcomes, removing
 from pantograph.handlers.known import Entry, Group, Known
 from pantograph.handlers.outcomes import Outcome
 from pantograph.kube import objects, secrets, workloads
@@ -81,7 +82,7 @@ class Claims:
                 for one in claims.conflicts(list(self.wanted.values()))
             }
             self.asked = asked
-            changed = {name for name in before.keys() ^ self.found.keys()}
+            changed = before.keys() ^ self.found.keys()
             return self.found, {
                 other
                 for other, one in self.wanted.items()
@@ -102,10 +103,17 @@ class Reconciler:
     """Brings groups about. One group is in one thread at a time; several groups are in several."""
 
     def __init__(
-        self, cluster: Cluster, known: Known, template: Template, tell: Tell, stop: threading.Event, again: Callable[..., None]
+        self,
+        cluster: Cluster,
+        known: Known,
+        template: Template,
+        tell: Tell,
+        stop: threading.Event,
+        again: Callable[[Key, float], None],
+        looked: Callable[[Group, Outcome, float], None],
     ) -> None:
         self._cluster, self._known, self._template = cluster, known, template
-        self._tell, self._stop, self._again = tell, stop, again
+        self._tell, self._stop, self._again, self._looked = tell, stop, again, looked
         self._memories: dict[Key, Memory] = {}
         self._addresses: dict[Key, Address] = {}
         self._claims = Claims()
@@ -119,7 +127,9 @@ class Reconciler:
             return
         memory = self._memories.setdefault(key, Memory())
         if whole or memory.outcome is None:
+            began = time.monotonic()
             memory.outcome = self._look(group, memory)
+            self._looked(group, memory.outcome, time.monotonic() - began)
             self._again(key, self._next(group, memory, memory.outcome))
         self._report(group, memory, memory.outcome)
 
@@ -200,7 +210,7 @@ class Reconciler:
             reflections={k: e.resource for k, e in reflections.items() if isinstance(e.resource, Reflection)},
             secrets=there,
         )
-        known_wrong = {key: error for key, error in wrong.items()}
+        known_wrong = dict(wrong)
         for error in [*whole.problems(), *acting.unsupported(whole)]:
             for one in (*entries, *tables.values(), *reflections.values()):
                 if one is not None and one.subject == error.subject and not _of_a_reference(error):
@@ -222,9 +232,7 @@ class Reconciler:
             secrets=there,
         )  # fmt: skip
 
-    def _waiting_for_databases(
-        self, group: Group, wrong: dict[Key, errors.PantographError], outcome: Outcome
-    ) -> None:
+    def _waiting_for_databases(self, group: Group, wrong: dict[Key, errors.PantographError], outcome: Outcome) -> None:
         def missing(entry: Entry | None, name: str) -> errors.PantographError | None:
             if entry is None:
                 return errors.DependencyNotReady(
@@ -241,20 +249,20 @@ class Reconciler:
         for table in group.tables:
             if source is not None:
                 outcome.fail(table, source)
-        tables = {table.key[1]: table for table in group.tables}
+        tables = {one.key[1]: one for one in group.tables}
         for one in group.reflections:
             name = one.refers("sourceTableRef", "name")
-            table = tables.get(name)
+            copied = tables.get(name)
             destination = missing(group.destination(one), one.refers("destination", "databaseRef", "name"))
-            if table is None:
+            if copied is None:
                 error: errors.PantographError | None = errors.DependencyNotReady(
                     f"there is no SourceTable {name} in namespace {group.key[0]}", reason="SourceTableNotFound"
                 )
-            elif table.deleting:
+            elif copied.deleting:
                 error = errors.DependencyNotReady(f"SourceTable {name} is being deleted", reason="SourceTableDeleted")
             else:
                 error = source or destination
-                if error is None and (failure := outcome.failure(table)) is not None:
+                if error is None and (failure := outcome.failure(copied)) is not None:
                     error = errors.DependencyNotReady(
                         f"SourceTable {name} cannot be used: {failure}", reason="SourceTableNotReady"
                     )
@@ -283,7 +291,9 @@ class Reconciler:
         if where.path:
             # A file is where the reflector's pod mounts it: what the operator does elsewhere, that one does here.
             outcome.connected, outcome.server = True, "a file, opened by the reflector's pod"
-            outcome.prepared |= {one.key for one in group.reflections if outcome.failure(one) is None and not one.deleting}
+            outcome.prepared |= {
+                one.key for one in group.reflections if outcome.failure(one) is None and not one.deleting
+            }
             return
         report = Report()
         dialect = dialects.load(where)
@@ -312,7 +322,7 @@ class Reconciler:
         finally:
             session.close()
             for place, action in report.actions:
-                self._tell("changed a database", database=place, what=action.summary)
+                self._tell("changed a database", database=place, action=action.summary)
 
     def _destination(
         self,
@@ -434,7 +444,9 @@ class Reconciler:
             for kind in (objects.DEPLOYMENT, objects.ROLE_BINDING, objects.ROLE, objects.SERVICE_ACCOUNT):
                 self._cluster.delete(kind, key[0], name)
         pods, _ = self._cluster.list(
-            objects.POD, key[0], labelSelector=f"{workloads.DATABASE_LABEL}={key[1]},app.kubernetes.io/component=reflector"
+            objects.POD,
+            key[0],
+            labelSelector=f"{workloads.DATABASE_LABEL}={key[1]},app.kubernetes.io/component=reflector",
         )
         return not pods
 
@@ -563,7 +575,7 @@ class Reconciler:
 
 
 def _kind(one: Entry) -> objects.Kind:
-    return objects.kind_of(known.KINDS[one.kind])
+    return objects.kind_of(KINDS[one.kind])
 
 
 def _name(one: Entry) -> str:
@@ -582,8 +594,6 @@ def _of_a_reference(error: errors.SpecError) -> bool:
 
 def _without(wanted: Wanted, names: set[str]) -> Wanted:
     """The same without some Reflections."""
-    import dataclasses
-
     copies = {
         name: (target, tuple(copy for copy in listed if copy.name not in names))
         for name, (target, listed) in wanted.copies.items()

@@ -148,8 +148,8 @@ def _stopped(one: Entry) -> bool:
     said = {condition["type"]: condition for condition in there}
     replicating = said.get(conditions.REPLICATING)
     if replicating is None:
-        return said.get(conditions.PREPARED, {}).get("status") != "True"
-    return bool(replicating["reason"] == "Stopped")
+        return str(said.get(conditions.PREPARED, {}).get("status")) != "True"
+    return str(replicating["reason"]) == "Stopped"
 
 
 def _source_table(one: Entry, group: Group, outcome: Outcome, doing: Doing) -> None:

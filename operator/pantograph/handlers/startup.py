@@ -12,6 +12,7 @@ import asyncio
 import logging
 import os
 import random
+import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,20 +20,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import kopf
-import prometheus_client
 
 from pantograph import errors
 from pantograph.api.base import GROUP, VERSION
-from pantograph.api.databases import Database
 from pantograph.api.manifests import KINDS, Key
+from pantograph.handlers.exporting import Counts
 from pantograph.handlers.known import Known
 from pantograph.handlers.queue import Queue
 from pantograph.handlers.reconciling import SLOWEST_RETRY, Reconciler
 from pantograph.kube import objects, workloads
 from pantograph.kube.leadership import Leadership
 from pantograph.kube.objects import Cluster
-from pantograph.kube.probes import Probes
 from pantograph.kube.workloads import Template
+from pantograph.metrics import exposition
 
 WORKERS = 8
 """Groups that are looked at together; each has one connection to its source and one at a time to a destination."""
@@ -64,7 +64,10 @@ class Operator:
         self.cluster, self.settings, self.tell = cluster, settings, tell
         self.known, self.queue, self.stop = Known(), Queue(), threading.Event()
         self.listed = threading.Event()
-        self._reconciler = Reconciler(cluster, self.known, settings.template, tell, self.stop, self.queue.add)
+        self.counts = Counts()
+        self._reconciler = Reconciler(
+            cluster, self.known, settings.template, tell, self.stop, self.queue.add, self.counts.looked
+        )
         self._threads: list[threading.Thread] = []
         self._failures: dict[Key, float] = {}
 
@@ -102,6 +105,7 @@ class Operator:
 
     def object(self, type_: str | None, body: Mapping[str, Any]) -> None:
         """One of our three kinds has changed."""
+        self.counts.watched(KINDS[body["kind"]].PLURAL)
         key = (body["metadata"]["namespace"], body["metadata"]["name"])
         if type_ == "DELETED":
             for group in self.known.drop(body["kind"], key):
@@ -172,13 +176,15 @@ def run(settings: Settings, tell: Tell) -> None:
     operator = Operator(cluster, settings, tell)
     name = f"pantograph-{settings.template.installation}"
     leadership = Leadership(cluster, name, settings.own_namespace, settings.identity, lambda: _lost(tell))
-    registry = prometheus_client.CollectorRegistry()
-    _metrics(registry, leadership, operator)
+
+    def page() -> str:
+        return operator.counts.page(operator.known, leads=leadership.leads.is_set())
 
     def ready() -> str:
         return "listing" if leadership.leads.is_set() and not operator.listed.is_set() else ""
 
-    with Probes(settings.port, operator.healthy, ready, registry):
+    answers = {"/healthz": operator.healthy, "/readyz": ready}
+    with exposition.Server(page, settings.port, "0.0.0.0", answers):
         tell("waiting for the Lease", lease=name, identity=settings.identity)
         leadership.start()
         asyncio.run(_lead(operator, leadership))
@@ -189,8 +195,6 @@ async def _lead(operator: Operator, leadership: Leadership) -> None:
     """kopf needs the main thread, for the signals; so the wait for the Lease is in its loop too."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    import signal
-
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     while not leadership.leads.is_set():
@@ -225,6 +229,8 @@ def registrations(operator: Operator) -> kopf.OperatorRegistry:
     async def deployment(type: str | None, body: kopf.Body, **_: Any) -> None:
         operator.deployment(type, body)
 
+    # By the client library, which goes where the pod's environment says: kopf's own way needs the cluster's DNS.
+    kopf.on.login(registry=registry)(kopf.login_via_client)
     for kind in KINDS.values():
         kopf.on.event(GROUP, VERSION, kind.PLURAL, registry=registry)(seen)
     # Only as events: kopf's other handlers copy what they saw into an annotation, base64 or not.
@@ -246,19 +252,6 @@ def configured() -> kopf.OperatorSettings:
     logging.getLogger("kopf").setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     return settings
-
-
-def _metrics(registry: prometheus_client.CollectorRegistry, leadership: Leadership, operator: Operator) -> None:
-    prometheus_client.ProcessCollector(registry=registry)
-    prometheus_client.GCCollector(registry=registry)
-    leader = prometheus_client.Gauge(
-        "pantograph_operator_leader", "1 while this operator holds the Lease.", registry=registry
-    )
-    leader.set_function(lambda: float(leadership.leads.is_set()))
-    count = prometheus_client.Gauge(
-        "pantograph_operator_databases", "Databases that are looked after.", registry=registry
-    )
-    count.set_function(lambda: float(len(operator.known.all(Database))))
 
 
 def _lost(tell: Tell) -> None:

@@ -20,7 +20,7 @@ LASTS, RENEW_WITHIN, EVERY = 15, 10, 2
 TIMEOUT = (2.0, 3.0)
 
 
-class _Lock(leaselock.LeaseLock):  # type: ignore[misc]  # it has no types
+class _Lock(leaselock.LeaseLock):
     """The library's Lease, with time limits, and with an API server that is away taken for one that says no."""
 
     def __init__(self, name: str, namespace: str, identity: str, api: client.ApiClient) -> None:
@@ -38,7 +38,7 @@ class _Lock(leaselock.LeaseLock):  # type: ignore[misc]  # it has no types
         return True, self.get_lock_object(lease)
 
     def create(self, name: str, namespace: str, election_record: Any) -> bool:
-        body = client.V1Lease(metadata={"name": name}, spec=self.get_lease_spec(election_record))
+        body = client.V1Lease(metadata=client.V1ObjectMeta(name=name), spec=self.get_lease_spec(election_record))
         try:
             self.lease_reference = self.api_instance.create_namespaced_lease(namespace, body, _request_timeout=TIMEOUT)
         except (ApiException, urllib3.exceptions.HTTPError, OSError):

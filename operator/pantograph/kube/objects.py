@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,12 +79,14 @@ class Cluster:
     def connect() -> Cluster:
         """As the pod's ServiceAccount, or as the user of the kubeconfig. Raises `ClusterError` without either."""
         try:
-            config.load_incluster_config()
+            config.load_incluster_config()  # type: ignore[no-untyped-call]  # it has no types
         except config.ConfigException:
             try:
-                config.load_kube_config()
+                config.load_kube_config()  # type: ignore[no-untyped-call]  # nor this
             except config.ConfigException as error:
-                raise errors.ClusterError(f"no cluster is known: no ServiceAccount and no kubeconfig ({error})") from error
+                raise errors.ClusterError(
+                    f"no cluster is known: no ServiceAccount and no kubeconfig ({error})"
+                ) from error
         settings = client.Configuration.get_default_copy()
         settings.connection_pool_maxsize = CONNECTIONS
         settings.retries = urllib3.Retry(total=0)
@@ -151,10 +153,10 @@ class Cluster:
             content_type="application/apply-patch+yaml",
         )
 
-    def patch(self, kind: Kind, namespace: str, name: str, operations: list[Object]) -> Object:
+    def patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Object]) -> Object:
         """A JSON patch; status 422 when one of its tests does not hold."""
         return self._call(
-            "PATCH", kind.path(namespace, name), body=operations, content_type="application/json-patch+json"
+            "PATCH", kind.path(namespace, name), body=list(operations), content_type="application/json-patch+json"
         )
 
     def create(self, kind: Kind, namespace: str, body: Object) -> Object:

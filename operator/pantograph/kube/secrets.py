@@ -24,8 +24,8 @@ def named(cluster: Cluster, databases: Iterable[Database]) -> dict[tuple[str, st
 
 
 def _typed(body: objects.Object) -> Secret | None:
-    known = {"apiVersion": "v1", "kind": "Secret"}
-    kept = {key: body[key] for key in ("data", "type", "immutable") if key in body}
+    known: objects.Object = {"apiVersion": "v1", "kind": "Secret"}
+    kept: objects.Object = {key: body[key] for key in ("data", "type", "immutable") if key in body}
     metadata = {key: body["metadata"][key] for key in ("name", "namespace")}
     # What is wrong with it, base64 that is none, the API server has refused before us.
     return secrets.read_secret({**known, **kept, "metadata": metadata}, reading.Findings(), reading.Origin())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from types import TracebackType
 
@@ -50,10 +50,15 @@ def text(metrics: Sequence[Metric], samples: Iterable[Sample]) -> str:
 
 
 class Server:
-    """Serves `/metrics` while entered: what `page` returns, and the process's own memory, CPU and garbage."""
+    """Serves `/metrics` while entered: what `page` returns, and the process's own memory, CPU and garbage.
 
-    def __init__(self, page: Callable[[], str], port: int, address: str) -> None:
-        self._page, self._port, self._address = page, port, address
+    answers: what the kubelet asks beside it, by path: why not, in a sentence, or "" for yes.
+    """
+
+    def __init__(
+        self, page: Callable[[], str], port: int, address: str, answers: Mapping[str, Callable[[], str]] | None = None
+    ) -> None:
+        self._page, self._port, self._address, self._answers = page, port, address, answers or {}
         own = self._own = prometheus_client.CollectorRegistry()
         prometheus_client.ProcessCollector(registry=own)
         prometheus_client.GCCollector(registry=own)
@@ -61,7 +66,7 @@ class Server:
 
     def __enter__(self) -> Server:
         try:
-            self._server = _Server((self._address, self._port), _handler(self._whole))
+            self._server = _Server((self._address, self._port), _handler(self._whole, self._answers))
         except OSError as error:
             raise errors.PantographError(
                 f"/metrics cannot listen on {self._address}:{self._port}: {error.strerror}; "
@@ -87,16 +92,21 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, handler)
 
 
-def _handler(whole: Callable[[], bytes]) -> type[BaseHTTPRequestHandler]:
+def _handler(whole: Callable[[], bytes], answers: Mapping[str, Callable[[], str]]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = 30  # seconds for one who connects and says nothing
 
         def do_GET(self) -> None:
-            if self.path.partition("?")[0] not in ("/metrics", "/"):
+            path, status = self.path.partition("?")[0], 200
+            if path in answers:
+                why = answers[path]()
+                body, status = f"{why or 'ok'}\n".encode(), 503 if why else 200
+            elif path in ("/metrics", "/"):
+                body = whole()
+            else:
                 self.send_error(404)
                 return
-            body = whole()
-            self.send_response(200)
+            self.send_response(status)
             self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from pantograph import dialects, errors
 from pantograph.apply import observe
+from pantograph.apply.prepare import WantedCopy
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import Dialect, Role
 from pantograph.model.changes import Capture, Position
@@ -90,11 +91,13 @@ class Counting(threading.Thread):
         link = self._board.link(f"{process.wanted.name.partition('/')[0]}/{destination}", "destination")
         dialect = dialects.load(address)
         waiting = self._look(link, dialect, Role.SIDE, lambda s: _waiting(s, process.wanted.owner))
+        sizes = self._look(link, dialect, Role.SIDE, lambda s: _sizes(s, copies)) or {}
         for copy in copies:
             seen = self._board.of(copy.name)
             noted = {} if waiting is None else waiting.get(copy.name, {})
             seen.waiting_rows = None if waiting is None else noted.get("parent", 0)
             seen.dead_letters = None if waiting is None else noted.get("dead", 0)
+            seen.rows = sizes.get(copy.name)
 
     def _look(self, link: Link, dialect: Dialect, role: Role, ask: Callable[[Session], Found]) -> Found | None:
         """Connect, and ask; None where that failed. What is wrong the workers say: here it is only counted."""
@@ -201,3 +204,12 @@ def _backlog(session: Session, owner: str, captures: Mapping[str, Capture]) -> d
 def _waiting(session: Session, owner: str) -> dict[str, dict[str, int]]:
     with session.step(steps.INSPECT):
         return keys.counts(session, session.dialect, owner)
+
+
+def _sizes(session: Session, copies: Sequence[WantedCopy]) -> dict[str, int]:
+    """By Reflection: rows in its destination table, by estimate."""
+    dialect = session.dialect
+    return {
+        copy.name: observe.estimated(session, dialect, copy.schema or dialect.default_schema, copy.table)
+        for copy in copies
+    }

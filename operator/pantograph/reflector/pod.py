@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import prometheus_client
-
 from pantograph import errors
 from pantograph.api import conditions, reading
 from pantograph.api.base import Resource
@@ -26,8 +24,8 @@ from pantograph.apply import sources
 from pantograph.apply.sources import Wanted
 from pantograph.kube import objects, secrets
 from pantograph.kube.objects import Cluster, Object
-from pantograph.kube.probes import Probes
-from pantograph.reflector import exporting, telling
+from pantograph.metrics import exposition
+from pantograph.reflector import counting, exporting, telling
 from pantograph.reflector.process import Process
 from pantograph.reflector.reporting import Board
 
@@ -223,7 +221,8 @@ class Pod:
             self._say(f"going on as before: {error}")
             return
         self._told = ""
-        self._change(wanted, installs=bool(manifests.databases[self.settings.namespace, self.settings.database].spec.path))
+        # A file is opened here alone, so what the operator does elsewhere is done here.
+        self._change(wanted, installs=bool(wanted.address.path))
 
     def _change(self, wanted: Wanted, *, installs: bool) -> None:
         if not self.processes:
@@ -280,22 +279,18 @@ def run(settings: Settings, board: Board, tell: Tell, asked_to_stop: Callable[[]
     """Until told to stop. Raises `ClusterError` where no cluster is known."""
     cluster = Cluster.connect()
     pod = Pod(settings, cluster, board, tell)
-    registry = prometheus_client.CollectorRegistry()
-    registry.register(exporting.Collector(board, pod.processes))
-    prometheus_client.ProcessCollector(registry=registry)
-    prometheus_client.GCCollector(registry=registry)
-    counting = exporting.Counting(board, pod.processes)
-    with Probes(settings.port, pod.healthy, pod.ready, registry):
+    counts = counting.Counting(board, pod.processes)
+    answers = {"/healthz": pod.healthy, "/readyz": pod.ready}
+    with exposition.Server(lambda: exporting.page(board, pod.processes), settings.port, "0.0.0.0", answers):
         tell("started", database=f"{settings.namespace}/{settings.database}", installation=settings.installation)
         pod.watched.start()
-        counting.start()
+        counts.start()
         while not asked_to_stop():
             try:
                 pod.step()
             except errors.PantographError as error:
                 tell("noticed", message=str(error))
             pod.watched.changed.wait(LOOK_EVERY)
-        counting.stop.set()
+        counts.stop.set()
         whole = pod.end()
     tell("stopped", complete=None if whole else "no; what was cut off is repeated at the next start")
-

@@ -99,9 +99,10 @@ def _turned(status: Mapping[str, Any]) -> list[tuple[Any, ...]]:
 def _differs(status: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
     """Whether more than the moment, and since when something holds, is another."""
 
-    def shown(of: Mapping[str, Any]) -> dict[str, Any]:
-        told = {name: value for name, value in of.items() if name not in ("imageAt", "conditions")}
-        return {**told, "said": [(*each, one.get("message")) for each, one in zip(_turned(of), of.get("conditions", ()), strict=True)]}
+    def shown(of: Mapping[str, Any]) -> tuple[Any, ...]:
+        messages = [one.get("message") for one in of.get("conditions", ())]
+        values = {name: value for name, value in of.items() if name not in ("imageAt", "conditions")}
+        return values, _turned(of), messages
 
     return shown(status) != shown(before)
 
@@ -119,7 +120,9 @@ def _stopped(one: Reflection) -> dict[str, Any] | None:
     said = conditions.find(one.status.conditions, conditions.REPLICATING)
     if said is None and not one.being_deleted:
         return None
-    told = _put(one, conditions.REPLICATING, False, "Stopped", "the reflector does not move it", one.metadata.generation)
+    told = _put(
+        one, conditions.REPLICATING, False, "Stopped", "the reflector does not move it", one.metadata.generation
+    )
     return {"conditions": [told, *_kept(one)]}
 
 
@@ -172,9 +175,7 @@ def _phase(seen: Seen) -> tuple[bool, str, str]:
     return False, seen.phase, ": ".join(filter(None, (seen.reason, seen.message)))
 
 
-def _put(
-    one: Reflection, type_: str, status: bool, reason: str, message: str, generation: int
-) -> dict[str, Any]:
+def _put(one: Reflection, type_: str, status: bool, reason: str, message: str, generation: int) -> dict[str, Any]:
     said = conditions.put(
         one.status.conditions, type_, status, reason, message, generation=generation, now=datetime.now(UTC)
     )
