@@ -12,8 +12,9 @@ RUN python -m venv --without-pip /usr/local/lib/pantograph \
     && python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
         >requirements.txt \
     && python -m pip --python /usr/local/lib/pantograph/bin/python install --no-cache-dir -r requirements.txt \
-    # The client again, for asyncio, and a class for each API group and kind: 110 MB that nothing imports.
-    && cd /usr/local/lib/pantograph/lib/python3*/site-packages/kubernetes && rm -r aio client/api client/models/__pycache__/v[0-9]*
+    # The client again, for asyncio, and a class for each API group and kind: 110 MB that nothing imports, but for Leases.
+    && cd /usr/local/lib/pantograph/lib/python3*/site-packages/kubernetes && rm -r aio client/models/__pycache__/v[0-9]* \
+    && find client/api -type f ! -name __init__.py ! -name coordination_v1_api.py -delete
 COPY README.md LICENSE ./
 COPY operator operator
 RUN python -m pip --python /usr/local/lib/pantograph/bin/python install --no-cache-dir --no-deps .

@@ -51,7 +51,7 @@ def test_the_base_is_valid_and_acts():
     assert [*found.reflections] == [("default", "orders-to-warehouse")]
 
 
-@pytest.mark.night
+@pytest.mark.full
 def test_the_overlay_is_valid_and_acts():
     done = subprocess.run(
         [built("kubectl"), "kustomize", FOLDER / "overlays" / "production"], capture_output=True, text=True, check=True

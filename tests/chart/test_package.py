@@ -104,7 +104,7 @@ def test_one_command_packages_the_chart_and_twice_the_same(tmp_path):
     assert not any("/ci/" in name for name in names)
 
 
-@pytest.mark.night
+@pytest.mark.full
 def test_helm_takes_the_package(helm, tmp_path):
     path = SCRIPT.package(tmp_path)
     shown = helm("show", "chart", path)

@@ -14,7 +14,7 @@ import yaml
 from pantograph.api import schema
 from tests.chart.conftest import CHART, KUBERNETES, ROOT
 
-pytestmark = pytest.mark.night  # Helm is built from its Go module, once, where it is not here
+pytestmark = pytest.mark.full  # Helm is built from its Go module, once, where it is not here
 
 SETS = sorted(path.name.removesuffix("-values.yaml") for path in (CHART / "ci").glob("*-values.yaml"))
 FOREIGN = {"PodMonitor", "PrometheusRule"}
@@ -262,6 +262,11 @@ def test_extra_objects_are_templates(rendered):
 
 
 # To be seen.
+
+
+def test_a_rule_comes_out_as_it_stands_in_the_plain_file(rendered):
+    plain = yaml.safe_load((CHART / "files" / "rules.yaml").read_text(encoding="utf-8"))
+    assert only(rendered("whole"), "PrometheusRule")["spec"] == plain
 
 
 def test_a_metric_keeps_the_namespace_of_its_reflection(rendered):

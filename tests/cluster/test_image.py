@@ -52,6 +52,16 @@ def test_every_dialect_finds_its_driver_and_the_library_that_it_loads(cluster, n
     assert {"firebird", "mysql", "postgresql", "sqlite"} <= set(printed.split())
 
 
+def test_what_the_operator_needs_of_the_kubernetes_client_is_there(cluster, namespace):
+    code = """if True:
+        from kubernetes import client
+        from kubernetes.leaderelection.resourcelock import leaselock
+        leaselock.LeaseLock("a", "b", "c")
+        print(client.V1Lease.__name__)
+    """
+    assert cluster.run(namespace, **python(code)) == (0, "V1Lease\n")
+
+
 def test_there_is_no_compiler_in_the_image(cluster, namespace):
     code = "import shutil; print([name for name in ('cc', 'gcc', 'g++', 'clang', 'go') if shutil.which(name)])"
     assert cluster.run(namespace, **python(code)) == (0, "[]\n")
