@@ -11,7 +11,10 @@ import pytest
 import yaml
 
 from pantograph import metrics
-from pantograph.metrics import Histogram, exposition
+from pantograph.handlers.exporting import Counts
+from pantograph.handlers.known import Known
+from pantograph.handlers.outcomes import Outcome
+from pantograph.metrics import exposition
 from tests.command.conftest import Process, reflection, source_table, write
 from tests.monitoring.prometheus import ROOT, RULES, Prometheus
 from tests.servers import PostgreSQL
@@ -67,22 +70,16 @@ def test_panels_have_a_title_words_and_a_place_of_their_own():
     assert len({panel["id"] for panel in BOARD["panels"]}) == len(BOARD["panels"])
 
 
-# What an operator would show; there is no cluster here.
-OPERATOR = [
-    (metrics.LEADER, (), 1),
-    (metrics.RESOURCE_CONDITION, ("default", "orders", "Reflection", "Ready", "True"), 0),
-    (metrics.RECONCILES, ("Database", "ok"), 3),
-    (metrics.RECONCILE_DURATION, (), Histogram(metrics.RECONCILE_DURATION.buckets)),
-    (metrics.WATCHED_AT, ("databases",), 1.7e9),
-]
-
-
 def operators_page():
-    OPERATOR[3][2].observe(0.1)
-    return exposition.text(
-        metrics.OPERATOR,
-        [(metric, exposition.labelled(metric.all_labels, values), value) for metric, values, value in OPERATOR],
-    )
+    """The operator's own page, of what it has seen of one Reflection; there is no cluster here."""
+    known, counts = Known(), Counts()
+    never = {"type": "Ready", "status": "False", "reason": "NotStarted", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    body = reflection("orders") | {"status": {"conditions": [{**never, "message": ""}]}}
+    body["metadata"] = {"name": "orders", "namespace": "default", "resourceVersion": "1", "generation": 1}
+    known.see(body)
+    counts.looked(known.group(("default", "")), Outcome(), 0.1)
+    counts.watched("reflections")
+    return lambda: counts.page(known, leads=True)
 
 
 class Busy:
@@ -154,7 +151,7 @@ def test_every_query_of_the_dashboard_says_something_of_a_reflector_at_work(star
     ports = free_port(), free_port()
     with (
         Busy(tmp_path, pg_db(), sqlite_db("copy")) as busy,
-        exposition.Server(operators_page, ports[1], "127.0.0.1"),
+        exposition.Server(operators_page(), ports[1], "127.0.0.1"),
         Prometheus(tmp_path, [f"127.0.0.1:{port}" for port in ports]) as prometheus,
     ):
         running: Process = start("run", "-f", busy.manifests, "--metrics-port", ports[0])
