@@ -269,6 +269,11 @@ def test_a_rule_comes_out_as_it_stands_in_the_plain_file(rendered):
     assert only(rendered("whole"), "PrometheusRule")["spec"] == plain
 
 
+def test_the_dashboard_comes_out_as_it_stands_in_the_plain_file(rendered):
+    shown = only(rendered("whole"), "ConfigMap", "mirror-pantograph-dashboard")["data"]["pantograph.json"]
+    assert json.loads(shown) == json.loads((CHART / "files" / "dashboard.json").read_text(encoding="utf-8"))
+
+
 def test_a_metric_keeps_the_namespace_of_its_reflection(rendered):
     (endpoint,) = only(rendered("whole"), "PodMonitor")["spec"]["podMetricsEndpoints"]
     assert endpoint["honorLabels"] is True
