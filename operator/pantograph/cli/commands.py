@@ -225,7 +225,7 @@ def status(
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FORMAT", help="table, wide, json or yaml.")
     ] = "table",
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again every two seconds, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="A screen to leave open, until Ctrl-C.")] = False,
     installation: Installation = "local",
     namespace: Namespace = "default",
 ) -> None:
