@@ -152,6 +152,19 @@ def test_a_manifest_of_somebody_keeps_its_remarks_when_a_field_is_changed(mirror
     assert [line for line in text.splitlines() if line not in changed.splitlines()] == []
 
 
+def test_what_somebody_changed_meanwhile_is_not_overwritten(mirrored, visitor):
+    site, _, _ = mirrored
+    me = visitor(site.url)
+    me.go("reflections/default/orders/edit")
+    path = site.folder / "databases.yaml"
+    path.write_text(path.read_text().replace("  onError:", "  where: quantity > 1\n  onError:"))
+    me.page.get_by_text("Key, stream, verification").click()
+    me.page.get_by_label("Compare every").fill("12h")
+    me.click("See what it does")
+    me.sees("somebody changed it meanwhile")
+    assert me.page.get_by_role("button", name="Apply the change").count() == 0
+
+
 @pytest.mark.night
 def test_rows_whose_deletion_waits_are_deleted_when_a_person_says_so(shop, visitor, start):
     site, _, destination = shop

@@ -242,11 +242,12 @@ def run(asked: Asked) -> Status:
             stack.enter_context(Exporter(board, running.processes, asked.metrics_port, asked.metrics_address))
             log.event("metrics were opened", url=f"http://{asked.metrics_address}:{asked.metrics_port}/metrics")
         if asked.console:
-            from pantograph.cli.consoling import LocalStore
-            from pantograph.console.serving import Console
+            from pantograph.cli.consoling.local import LocalStore
+            from pantograph.console.serving import Console, place_here
 
             store = LocalStore(asked.paths, asked.namespace, asked.installation, running, log)
-            console = stack.enter_context(Console(store, asked.console))
+            host, port = place_here(asked.console)
+            console = stack.enter_context(Console(lambda *_: store, host, port, figures=store.figures))
             log.event("the console was opened", url=console.url)
         progress = stack.enter_context(Progress(board, log, drawn))
         log.event("started", sources=len(wanted), reflections=len(names), installation=asked.installation)

@@ -40,8 +40,8 @@ class Rates:
 class History:
     """Samples by Reflection. Any thread may ask."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, by_looking: bool = False) -> None:
+        self._clock, self._by_looking = clock, by_looking
         self._lock = threading.Lock()
         self._samples: dict[str, deque[Sample]] = {}
         self._peaks: dict[str, tuple[float, int]] = {}
@@ -56,6 +56,19 @@ class History:
                 moved = None if one.written is None else one.written + (one.deleted or 0)
                 samples = self._samples.setdefault(name, deque(maxlen=KEPT))
                 samples.append(Sample(now, self._lag(name, one), moved, one.swept if one.copying else 0))
+
+    def looked(self, figures: Mapping[str, Figures]) -> None:
+        """Somebody looks at these. Where nobody samples all the while, that is when samples are taken."""
+        if not self._by_looking:
+            return
+        now = self._clock()
+        with self._lock:
+            for name, one in figures.items():
+                samples = self._samples.setdefault(name, deque(maxlen=KEPT))
+                if not samples or now - samples[-1].at >= EVERY * 0.75:
+                    samples.append(Sample(now, one.lag, None, one.swept if one.copying else 0))
+            for name in [name for name, kept in self._samples.items() if now - kept[-1].at > EVERY * KEPT]:
+                del self._samples[name]
 
     def _lag(self, name: str, one: Figures) -> float | None:
         total, count = self._peaks.get(name, one.peaks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from pantograph.console.stores import (
     Change,
     Figures,
     Looked,
+    Nobody,
     NotThere,
     Plan,
     Problem,
@@ -93,13 +95,15 @@ class Pages:
         store: Store | None = None
         person = request.headers.get("authorization", "")
         try:
-            store = stores(request.headers)
+            store = stores(request.headers, request.client.host if request.client else "")
             sent = dict(parse_qsl(posted, keep_blank_values=True, max_num_fields=20_000))
             query = dict(request.query_params)
             visit = Visit(self, store, request.path_params, query, sent, request.method, str(request.url.path), person)
             if request.method == "POST" and not self.tokens.holds(person, sent.get("token", "")):
                 return self._wrong(store, 403, "This form is of an earlier console: load the page again.")
             return page(visit)
+        except Nobody as error:
+            return self._wrong(None, 401, str(error))
         except NotThere as error:
             return self._wrong(store, 404, str(error))
         except errors.PantographError as error:
@@ -149,6 +153,7 @@ class Shown:
 
 def _shown(visit: Visit, objects: Manifests, reflections: Sequence[Reflection]) -> list[Shown]:
     standings, figures = visit.store.standings(), visit.store.figures()
+    visit.site.history.looked(figures)
     found = []
     for one in reflections:
         name = f"{one.namespace}/{one.name}"
@@ -416,6 +421,8 @@ class _Editing:
             # What cannot be changed is not taken from the form.
             kept = forms.of_reflection(self.before, shape).values
             form = replace(form, values={**form.values, **{path: kept[path] for path in forms.REFERENCES}})
+        if self.before is not None and self.visit.posted.get("seen", "") != self._seen:
+            return self._show(form, (Problem("somebody changed it meanwhile; load the page again, and look first"),))
         read = forms.read(form, self.before)
         if read.reflection is None or read.problems:
             return self._show(form, read.problems, read.columns)
@@ -447,6 +454,14 @@ class _Editing:
         places = {(shape.schema, shape.name), (self.looked.schema, shape.name)}
         tables = self.objects.source_tables_of(self.source)
         return next((one for one in tables if (one.spec.schema_ or "", one.spec.table) in places), None)
+
+    @functools.cached_property
+    def _seen(self) -> str:
+        """What tells the object, as it is now, from what it was when the form was made."""
+        if self.before is None:
+            return ""
+        spec = self.before.model_dump_json(by_alias=True, include={"spec"})
+        return hashlib.sha256(spec.encode()).hexdigest()
 
     def _proposal(self) -> Reflection:
         assert self.looked is not None
@@ -506,6 +521,7 @@ class _Editing:
             400 if problems else 200,
             form=form.with_room(),
             before=self.before,
+            seen=self._seen,
             source=self.source,
             table=self.table or self._taken,
             looked=self.looked,

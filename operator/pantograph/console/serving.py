@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -23,7 +23,7 @@ from pantograph.console import pages
 from pantograph.console.guard import Guard
 from pantograph.console.history import History, Sampler
 from pantograph.console.pages import Pages, Visit
-from pantograph.console.stores import Store, Stores
+from pantograph.console.stores import Figures, Stores
 
 HERE = Path(__file__).parent
 LARGEST = 1_000_000
@@ -68,13 +68,24 @@ def app(stores: Stores, history: History, hosts: Collection[str]) -> Starlette:
 
 
 class Console:
-    """The console of one store for everybody who reaches it, while entered. `url` is where."""
+    """The console, while entered. `url` is where.
 
-    def __init__(self, store: Store, address: str) -> None:
-        self._store = store
-        self._host, self._port = parsed(address)
-        self._history = History()
-        self._sampler = Sampler(self._history, store.figures)
+    figures: of everything, to be sampled all the while; without them the charts know what somebody looked at. any_host:
+    a proxy before us decides by which name we are called.
+    """
+
+    def __init__(
+        self,
+        stores: Stores,
+        host: str,
+        port: int,
+        *,
+        figures: Callable[[], Mapping[str, Figures]] | None = None,
+        any_host: bool = False,
+    ) -> None:
+        self._stores, self._host, self._port, self._any_host = stores, host, port, any_host
+        self._history = History(by_looking=figures is None)
+        self._sampler = Sampler(self._history, figures) if figures else None
         self._socket: socket.socket | None = None
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -87,14 +98,18 @@ class Console:
         except OSError as error:
             raise errors.PantographError(
                 f"the console cannot listen on {self._host}:{self._port}: {error.strerror or error}; "
-                "choose another --console-address"
+                "choose another address"
             ) from error
         port = self._socket.getsockname()[1]
-        hosts = {f"{f'[{name}]' if ':' in name else name}:{port}" for name in (*LOOPBACK, self._host)}
+        hosts = (
+            set()
+            if self._any_host
+            else {f"{f'[{name}]' if ':' in name else name}:{port}" for name in (*LOOPBACK, self._host)}
+        )
         shown = f"[{self._host}]" if ":" in self._host else self._host
         self.url = f"http://{shown}:{port}/"
         config = uvicorn.Config(
-            app(lambda _: self._store, self._history, hosts),
+            app(self._stores, self._history, hosts),
             log_config=None,
             access_log=False,
             server_header=False,
@@ -106,7 +121,8 @@ class Console:
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="console", daemon=True
         )
         self._thread.start()
-        self._sampler.start()
+        if self._sampler is not None:
+            self._sampler.start()
         deadline = time.monotonic() + PATIENCE
         while not self._server.started and time.monotonic() < deadline and self._thread.is_alive():
             time.sleep(0.01)
@@ -115,7 +131,8 @@ class Console:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._sampler.stop.set()
+        if self._sampler is not None:
+            self._sampler.stop.set()
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
             self._thread.join(PATIENCE)
@@ -123,19 +140,21 @@ class Console:
             self._socket.close()
 
 
-def parsed(address: str) -> tuple[str, int]:
-    """Host and port of `ADDRESS:PORT`, `PORT`, or `[ADDRESS]:PORT`. Raises `SpecError`.
-
-    Whoever reaches the console of files may do all that it does: so it listens where only this machine comes.
-    """
+def place(address: str, option: str = "--address") -> tuple[str, int]:
+    """Host and port of `ADDRESS:PORT`, `PORT`, or `[ADDRESS]:PORT`. Raises `SpecError`."""
     host, _, port = address.rpartition(":")
-    host = host.strip("[]") or LOOPBACK[0]
     if not (port.isascii() and port.isdigit() and int(port) < 65536):
-        raise errors.SpecError(f"found {address}, expected ADDRESS:PORT such as 127.0.0.1:8080", path="--console")
+        raise errors.SpecError(f"found {address}, expected ADDRESS:PORT such as 127.0.0.1:8080", path=option)
+    return host.strip("[]") or LOOPBACK[0], int(port)
+
+
+def place_here(address: str) -> tuple[str, int]:
+    """The same, on this machine alone: whoever reaches the console of files may do all that it does."""
+    host, port = place(address, "--console-address")
     if host not in LOOPBACK:
         raise errors.SpecError(
             f"found {host}, expected an address of this machine alone ({', '.join(LOOPBACK)}): whoever reaches the "
             "console may change what is mirrored, and it asks nobody who they are. From elsewhere, use `ssh -L`",
             path="--console-address",
         )
-    return host, int(port)
+    return host, port

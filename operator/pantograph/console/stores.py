@@ -22,6 +22,10 @@ State = Literal["bad", "busy", "ok", "off", "unknown"]
 ACTS = ("pause", "resume", "resync", "retry", "verify", "allow")
 
 
+class Nobody(Exception):
+    """Whoever sent a request is not known; the message says what to do."""
+
+
 class NotThere(LookupError):
     """The object is not there, or not there for this person."""
 
@@ -208,5 +212,6 @@ class Store(Protocol):
         """Take a Reflection away, and with it (table) its SourceTable; what was done. The copied rows stay."""
 
 
-Stores = Callable[[Mapping[str, str]], Store]
-"""The store of whoever sent a request, by its headers. Raises `NotThere` or `Refused` for nobody we know."""
+Stores = Callable[[Mapping[str, str], str], Store]
+"""The store of whoever sent a request, by its headers (names in lower case) and the address it came from. Raises
+`Nobody`."""

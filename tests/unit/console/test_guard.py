@@ -75,10 +75,10 @@ def test_a_token_is_one_persons_and_one_processs():
      ("localhost:1", ("localhost", 1))],
 )  # fmt: skip
 def test_where_it_listens(address, place):
-    assert serving.parsed(address) == place
+    assert serving.place_here(address) == place
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:8480", "192.168.0.1:80", "127.0.0.1", "x:y", ":99999", "[::]:80"])
 def test_it_listens_for_this_machine_alone(address):
     with pytest.raises(errors.SpecError):
-        serving.parsed(address)
+        serving.place_here(address)

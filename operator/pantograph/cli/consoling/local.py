@@ -10,11 +10,11 @@ import dataclasses
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pantograph import dialects, errors
+from pantograph import errors
 from pantograph.api import acting, conditions, editing, revising
 from pantograph.api import manifests as parsing
 from pantograph.api.base import ALLOW_DELETES, Resource
@@ -22,30 +22,21 @@ from pantograph.api.databases import Database
 from pantograph.api.manifests import Manifests
 from pantograph.api.reflections import Reflection, ReflectionStatus
 from pantograph.api.sourcetables import SourceTable
-from pantograph.apply import claims, execute, observe, removal, sources
+from pantograph.apply import execute, removal
 from pantograph.apply.sources import Wanted
-from pantograph.cli import changing, files, generating, planning, retrying, standing, terminal, verify
+from pantograph.cli import changing, files, standing, terminal
+from pantograph.cli.consoling.asking import Asking, session_of
 from pantograph.cli.running import Running
 from pantograph.console.stores import (
     Change,
-    Compared,
     Figures,
     Happened,
-    Letters,
-    Looked,
-    Noted,
     NotThere,
-    Offer,
-    Plan,
-    Problem,
     Standing,
     State,
 )
-from pantograph.database.addresses import address
-from pantograph.database.sessions import Session
-from pantograph.dialects.base import Dialect, Role
+from pantograph.dialects.base import Role
 from pantograph.model import names
-from pantograph.pipeline import keys, steps
 from pantograph.reconcile.actions import RemoveCapture
 from pantograph.reflector.reporting import Seen
 
@@ -63,20 +54,19 @@ _STATES: Mapping[str, State] = {
 }  # fmt: skip
 _ALL_THE_TIME = ("rows were moved", "rows were copied")
 """What a log says again and again, and the pages show as figures."""
-_FIELDS = {"DestinationNotEmpty": "spec.destination.existing", "KeyNotIndexed": "spec.key"}
 
 
-class LocalStore:
+class LocalStore(Asking):
     """Files and a process that follows them."""
 
     def __init__(self, paths: Sequence[str], namespace: str, installation: str, running: Running, log: terminal.Log):
-        self._paths, self._namespace, self._installation = tuple(paths), namespace, installation
+        super().__init__(installation, {})
+        self._paths, self._namespace = tuple(paths), namespace
         self._running, self._log = running, log
         self._lock = threading.RLock()
         self._happened: deque[Happened] = deque(maxlen=KEPT)
         self._marks: object = None
         self._read: tuple[Manifests, list[errors.SpecError]] = (Manifests(), [])
-        self._compared: dict[str, Compared] = {}
         self._looking = Looking(self.objects, installation)
         self.place = ", ".join(paths)
         self.refuses = "These manifests came from standard input, which cannot be changed." if "-" in paths else ""
@@ -94,6 +84,14 @@ class LocalStore:
                 wrong = wrong or acting.unsupported(found)
                 self._marks, self._read = marks, (self._read[0] if wrong else found, wrong)
             return self._read[0]
+
+    def opened(self, *databases: Database) -> Manifests:
+        """The files have everything."""
+        return self.objects()
+
+    def told(self, what: str, reflection: str, **values: str) -> None:
+        """In the log of the process."""
+        self._log.event(what, reflection=terminal.short(reflection), **values)
 
     def wrong(self) -> Sequence[str]:
         """What is wrong with the files."""
@@ -193,105 +191,13 @@ class LocalStore:
             return resource.manifest()
         return body
 
-    # -- what the databases say --------------------------------------------------------------------------------------
-
-    def noted(self, reflection: Reflection) -> Noted:
-        """From the table beside the checkpoints."""
-        objects = self.objects()
-        owner = standing.owner_of(objects.source_database_of(reflection), self._installation)
-        name = f"{reflection.namespace}/{reflection.name}"
-        database = objects.destination_of(reflection)
-        if database.spec.path and not Path(database.spec.path).exists():
-            return Noted((), "")
-        with _session(objects, database, Role.SIDE) as (dialect, session):
-            if not observe.has_home(session, dialect, "keys"):
-                return Noted((), "")
-            with session.step(steps.INSPECT):
-                found = keys.letters(session, dialect, owner, name)
-        letters = [
-            Letters(
-                one.reason, one.detail, one.count, one.attempts, one.since, one.last,
-                one.next_try if one.next_try < keys.NEVER else None,
-            )
-            for one in found
-        ]  # fmt: skip
-        quoted = name.replace("'", "''")
-        return Noted(letters, f"select * from {dialect.ours('keys')} where name = '{quoted}'")
-
-    def tables(self, database: Database) -> Sequence[Offer]:
-        """The tables that our account there may see."""
-        objects = self.objects()
-        with _session(objects, database, Role.SIDE) as (dialect, session), session.step(steps.INSPECT):
-            default = dialect.default_schema
-            there = [(s, table) for s in dialect.schemas(session) for table in dialect.tables(session, s)]
-        taken = {(one.spec.schema_ or default, one.spec.table): one.name for one in objects.source_tables_of(database)}
-        return [Offer(schema, table, taken.get((schema, table), "")) for schema, table in sorted(there)]
-
-    def table(self, database: Database, schema: str, table: str) -> Looked:
-        """A table's columns and key."""
-        with _session(self.objects(), database, Role.SIDE) as (dialect, session):
-            default = dialect.default_schema
-            with session.step(steps.INSPECT):
-                shape = dialect.shape(session, schema or default, table)
-        if shape is None:
-            raise errors.SpecError(f"there is no table {'.'.join(filter(None, (schema, table)))}", path="source")
-        key_columns, why = generating.key_of(shape)
-        taken = any(one.spec.table == table for one in self.objects().source_tables_of(database))
-        if why and not taken:
-            raise errors.SpecError(why, path="source")
-        return Looked(shape, "" if shape.schema == default else shape.schema, key_columns)
-
-    # -- planning ----------------------------------------------------------------------------------------------------
-
-    def plan(self, change: Change) -> Plan:
-        """What `plan` would say, had the files the change already."""
-        proposed = self._proposed(change)
-        if problems := self._problems(change, proposed):
-            return Plan(problems=tuple(problems))
-        one = change.reflection
-        name = f"{one.namespace}/{one.name}"
-        try:
-            wanted = sources.wanted(proposed, installation=self._installation)
-            for conflict in claims.conflicts(wanted):
-                if conflict.name == name:
-                    problems.append(Problem(conflict.message, conflict.path))
-            (mine,) = verify.only(wanted, [name])
-        except errors.PantographError as error:
-            return Plan(problems=(Problem(str(error), getattr(error, "path", "")),))
-        plan = planning.of(mine)
-        source = proposed.source_database_of(one)
-        for subject, failure in plan.failures:
-            problems.append(_problem(failure, subject, source.name, one))
-        text = "\n".join(plan.lines).strip()
-        return Plan(text, plan.changes, tuple(dict.fromkeys(problems)))
-
-    def _proposed(self, change: Change) -> Manifests:
-        objects = self.objects()
-        tables = dict(objects.source_tables)
-        if change.source_table is not None:
-            tables[change.source_table.key] = change.source_table
-        reflections = {**objects.reflections, change.reflection.key: change.reflection}
-        return dataclasses.replace(objects, source_tables=tables, reflections=reflections, origins={})
-
-    def _problems(self, change: Change, proposed: Manifests) -> list[Problem]:
-        """What needs no database."""
-        objects, one = self.objects(), change.reflection
-        found: list[Problem] = []
-        if change.before is None and one.key in objects.reflections:
-            found.append(Problem(f"there is a Reflection {one.name} already", "metadata.name"))
-        if change.source_table is not None and change.source_table.key in objects.source_tables:
-            found.append(Problem(f"there is a SourceTable {change.source_table.name} already", "source"))
-        wrong = [*proposed.problems(), *acting.unsupported(proposed), *proposed.changed_since(objects)]
-        changed = {one.subject, *([change.source_table.subject] if change.source_table else [])}
-        return found + [Problem(str(each.args[0]), each.path) for each in wrong if each.subject in changed]
-
     # -- acting ------------------------------------------------------------------------------------------------------
 
     def apply(self, change: Change) -> str:
         """Write the change into the files."""
         self._refuse()
         one = change.reflection
-        if problems := self._problems(change, self._proposed(change)):
+        if problems := self._problems(change, self._proposed(change, self.objects())):
             raise errors.SpecErrors([errors.SpecError(each.message, path=each.path) for each in problems])
         with self._lock:
             if change.before is not None:
@@ -340,9 +246,7 @@ class LocalStore:
         if act == "verify":
             return self._verify(reflection)
         if act == "retry":
-            rows = retrying.hasten(self.objects(), reflection, self._installation)
-            some = "1 row is" if rows == 1 else f"{terminal.count(rows)} rows are"
-            return f"{some} tried again now." if rows else "No row waits."
+            return self._retry(reflection)
         self._refuse()
         with self._lock:
             if act == "allow":
@@ -359,35 +263,6 @@ class LocalStore:
         metadata["annotations"] = {**metadata.get("annotations", {}), ALLOW_DELETES: str(count)}
         self._revise(reflection, body | {"metadata": metadata})
         return f"{terminal.count(count)} rows may be deleted."
-
-    def compared(self, reflection: Reflection) -> Compared:
-        """The comparison that somebody asked for here."""
-        return self._compared.get(f"{reflection.namespace}/{reflection.name}", Compared())
-
-    def _verify(self, reflection: Reflection) -> str:
-        name = f"{reflection.namespace}/{reflection.name}"
-        if self._compared.get(name, Compared()).state == "running":
-            return "It is being compared already."
-        wanted = verify.only(sources.wanted(self.objects(), installation=self._installation), [name])
-        self._compared[name] = Compared("running", "It is being compared.", time.time())
-
-        def compare() -> None:
-            try:
-                asked = verify.Asked(self._paths, installation=self._installation, rest=1.0)
-                (answer,) = verify.compare(wanted, asked, verify.Silent())
-            except Exception as error:  # whatever it is, the page must not say for ever that it goes on
-                why = error if isinstance(error, errors.PantographError) else errors.Bug(error)
-                self._compared[name] = Compared("failed", str(why), time.time())
-                return
-            text = "; ".join(verify.said(answer))
-            incomplete = answer.result is None or answer.result.incomplete
-            state: Literal["equal", "failed", "differs"] = "failed" if incomplete else "differs"
-            state = "equal" if answer.status == 0 else state
-            self._compared[name] = Compared(state, text, time.time())
-            self._log.event("compared", reflection=terminal.short(name), result=answer.word)
-
-        threading.Thread(target=compare, name=f"compare {name}", daemon=True).start()
-        return "It is being compared; what comes out stands below."
 
     def delete(self, reflection: Reflection, *, table: bool) -> str:
         """Out of the files; when the process has let go of it, its checkpoint and registration go as well."""
@@ -435,31 +310,10 @@ def _state(verdict: standing.Verdict) -> State:
     return "off" if verdict.reason == "Paused" else "bad"
 
 
-def _problem(failure: errors.PantographError, subject: str, source: str, one: Reflection) -> Problem:
-    """A failure at the field of the form that is to blame."""
-    if isinstance(failure, errors.SpecError):
-        path = failure.path if subject.startswith("Reflection") else failure.path and "source"
-        return Problem(str(failure.args[0]), path)
-    if subject == f"Database {one.spec.destination.database_ref.name}" and source != subject.partition(" ")[2]:
-        return Problem(str(failure), "spec.destination.databaseRef.name")
-    if subject.startswith(("SourceTable", "Database")):
-        return Problem(str(failure), "source")
-    return Problem(str(failure), _FIELDS.get(failure.reason, ""))
-
-
 def _read(path: Path) -> tuple[str, str]:
     """The mark of its encoding, if it has one, and the text; neither line ends nor that mark change on the way."""
     text = path.read_bytes().decode("utf-8")
     return text[: text.startswith("\ufeff")], text.removeprefix("\ufeff")
-
-
-@contextlib.contextmanager
-def _session(objects: Manifests, database: Database, role: Role) -> Iterator[tuple[Dialect, Session]]:
-    session = Session(dialects.load(address(objects, database)), role, 5.0)
-    try:
-        yield session.dialect, session
-    finally:
-        session.close()
 
 
 class Looking:
@@ -536,9 +390,9 @@ class _Ending:
 
     def _end(self) -> None:
         owner = standing.owner_of(self.database, self.installation)
-        with _session(self.objects, self.destination, Role.ADMIN) as (dialect, session):
+        with session_of(self.objects, self.destination, Role.ADMIN) as (dialect, session):
             removal.forget_one(session, dialect, owner, self.name)
-        with _session(self.objects, self.database, Role.ADMIN) as (dialect, session):
+        with session_of(self.objects, self.database, Role.ADMIN) as (dialect, session):
             removal.unregister(session, dialect, owner, [self.name])
             if self.table is None:
                 return
