@@ -29,7 +29,8 @@ def _run(name: str, archive: pathlib.Path) -> None:
     with node.running() as ours:
         ours.add_image(archive)
         print(f"export KUBECONFIG={ours.kubeconfig} PATH={ours.programs}:$PATH  # the image is {name}", flush=True)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.default_int_handler)
         try:
             signal.pause()
         except KeyboardInterrupt:

@@ -16,6 +16,17 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _PEM = serialization.Encoding.PEM
 _A_DAY = datetime.timedelta(days=1)
+_SIGNS = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 class Authority:
@@ -27,6 +38,7 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
         own = self._builder(self._name, self._key).add_extension(x509.BasicConstraints(True, None), critical=True)
+        own = own.add_extension(_SIGNS, critical=True)
         self._write("ca", own.sign(self._key, hashes.SHA256()), self._key)
 
     def client(self, name: str, user: str, group: str = "") -> None:
@@ -93,6 +105,9 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - _A_DAY)
             .not_valid_after(now + 30 * _A_DAY)
+            # Whoever verifies strictly, as Python 3.13 does, wants to be told which key signed.
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
 
     def _write(self, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:

@@ -51,10 +51,11 @@ class Cluster:
             raise KubectlFailed(f"kubectl {' '.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
 
-    def apply(self, objects: Iterable[Mapping[str, Any]], namespace: str = "default", *words: str) -> str:
-        """`kubectl apply` of all of them at once, in this order."""
+    def apply(self, objects: Iterable[Mapping[str, Any]], namespace: str = "", *words: str) -> str:
+        """`kubectl apply` of all of them at once, in this order; without a namespace each goes where it says."""
+        where = ("--namespace", namespace) if namespace else ()
         text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
-        return self.kubectl("apply", "--namespace", namespace, "--filename", "-", *words, input=text)
+        return self.kubectl("apply", *where, "--filename", "-", *words, input=text)
 
     def get(self, kind: str, name: str, namespace: str = "default") -> Object:
         """One object; raises KubectlFailed when it is not there."""

@@ -56,20 +56,21 @@ def _with_image(made: Any, image: str) -> Any:
     return json.loads(text.replace('_IMAGE", "value": "pantograph"', f'_IMAGE", "value": "{image}"'))
 
 
-def _for_pods(kind: type[Server], cluster: Cluster) -> Iterator[Server]:
+def for_pods(kind: type[Server], cluster: Cluster) -> Server:
     """A server that listens where pods reach this machine."""
-    for_pods: type[Server] = type(f"{kind.__name__}ForPods", (kind,), {"host": cluster.host})
-    with for_pods.start() as server:
-        yield server
+    made: type[Server] = type(f"{kind.__name__}ForPods", (kind,), {"host": cluster.host})
+    return made.start()
 
 
 @pytest.fixture(scope="session")
 def postgresql(cluster: Cluster) -> Iterator[Server]:
     """The run's PostgreSQL server, for pods too."""
-    yield from _for_pods(PostgreSQL, cluster)
+    with for_pods(PostgreSQL, cluster) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def mariadb(cluster: Cluster) -> Iterator[Server]:
     """The run's MariaDB server, for pods too."""
-    yield from _for_pods(MariaDB, cluster)
+    with for_pods(MariaDB, cluster) as server:
+        yield server

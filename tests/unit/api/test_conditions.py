@@ -9,21 +9,14 @@ import pytest
 
 from pantograph.api import conditions
 from pantograph.api.conditions import Condition
+from tests.support.kstatus import kstatus
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 999, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
 
 
-def kstatus(generation: int, observed: int, found: tuple[Condition, ...]) -> str:
-    """What cli-utils (kpt, Flux, Helm) makes of an object: the generic rules of its pkg/kstatus/status/generic.go."""
-    if observed != generation:
-        return "InProgress"
-    by_type = {condition.type: condition.status for condition in found}
-    if by_type.get("Reconciling") == "True":
-        return "InProgress"
-    if by_type.get("Stalled") == "True":
-        return "Failed"
-    return {"True": "Current", "False": "InProgress", "Unknown": "InProgress", None: "Current"}[by_type.get("Ready")]
+def verdict(generation: int, observed: int, found: tuple[Condition, ...]) -> str:
+    return kstatus(generation, observed, {condition.type: condition.status for condition in found})
 
 
 SAY: list[Callable[..., tuple[Condition, ...]]] = [conditions.ready, conditions.reconciling, conditions.stalled]
@@ -45,7 +38,7 @@ def test_tools_that_wait_see_what_was_said_last(
     types: set[str],
 ) -> None:
     found = say(before((), "Before", generation=1, now=NOW), "Now", "why", generation=2, now=LATER)
-    assert kstatus(2, 2, found) == result
+    assert verdict(2, 2, found) == result
     assert {condition.type for condition in found} == types
     assert {(condition.reason, condition.message, condition.observed_generation) for condition in found} == {
         ("Now", "why", 2)
@@ -53,7 +46,7 @@ def test_tools_that_wait_see_what_was_said_last(
 
 
 def test_an_object_that_nobody_looked_at_is_in_progress() -> None:
-    assert kstatus(1, conditions.Status().observed_generation, ()) == "InProgress"
+    assert verdict(1, conditions.Status().observed_generation, ()) == "InProgress"
 
 
 def test_the_time_moves_only_with_the_status() -> None:
