@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from pantograph.reflector import process
-from tests.routes.conftest import EVERY_ENGINE, Pair
+from tests.routes.conftest import ENGINES, Pair
 from tests.routes.test_promise_capture import _command, _ours_left
 from tests.support import mirrors
 from tests.support.comparison import wait_until
@@ -40,7 +40,7 @@ CAPTURED = {
 }
 
 
-@pytest.mark.parametrize("engine", EVERY_ENGINE)
+@pytest.mark.parametrize("engine", ENGINES)
 def test_families_that_are_deleted_renamed_and_let_go_are_equal_afterwards(make_pair: MakePair, engine: str) -> None:
     pair = make_pair("mariadb", engine)
     pair.make(*SHOP)

@@ -10,7 +10,7 @@ import pytest
 
 from pantograph.pipeline.turn import Limits
 from pantograph.reflector import streams
-from tests.routes.conftest import EVERY_ENGINE, Pair
+from tests.routes.conftest import ENGINES, Pair
 from tests.support import mirrors
 from tests.support.comparison import rows, wait_until
 
@@ -76,7 +76,7 @@ def _image(pair: Pair) -> bool:
     return bool(json.loads(state).get("image", True))
 
 
-each_engine = pytest.mark.parametrize("engine", EVERY_ENGINE)
+each_engine = pytest.mark.parametrize("engine", ENGINES)
 
 
 # -- parents and children ----------------------------------------------------------------------------------------------

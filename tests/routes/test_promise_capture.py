@@ -15,7 +15,7 @@ import pytest
 
 from pantograph.apply import sources
 from pantograph.reflector import process
-from tests.routes.conftest import EVERY_ENGINE, Pair
+from tests.routes.conftest import ENGINES, Pair
 from tests.support import mirrors
 from tests.support.clients import Client
 from tests.support.comparison import wait_until
@@ -49,7 +49,7 @@ def _drop(pair: Pair, trigger: str) -> None:
     pair.source.execute(f"drop trigger {pair.app.q(trigger)}{on}", role="superuser")
 
 
-@pytest.mark.parametrize("engine", EVERY_ENGINE)
+@pytest.mark.parametrize("engine", ENGINES)
 def test_2_a_trigger_that_is_gone_is_noticed_and_answered(
     make_pair: MakePair, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,7 +79,7 @@ def test_2_a_trigger_that_is_disabled_is_noticed_and_answered(
     pair.wait_equal(orders=ORDERS)
 
 
-@pytest.mark.parametrize("engine", EVERY_ENGINE)
+@pytest.mark.parametrize("engine", ENGINES)
 def test_2_capture_that_was_mended_by_a_process_that_died_is_answered_by_the_next(
     make_pair: MakePair, engine: str
 ) -> None:
@@ -104,7 +104,7 @@ def test_2_capture_that_was_mended_by_a_process_that_died_is_answered_by_the_nex
         assert n > 2, "it never died while it mended"
 
 
-@pytest.mark.parametrize("engine", EVERY_ENGINE)
+@pytest.mark.parametrize("engine", ENGINES)
 def test_2_a_table_that_is_another_one_is_noticed_and_answered(
     make_pair: MakePair, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,7 +191,7 @@ def test_7_a_captured_column_that_is_renamed_breaks_no_write(
     del mirror
 
 
-@pytest.mark.parametrize("engine", EVERY_ENGINE)
+@pytest.mark.parametrize("engine", ENGINES)
 def test_8_capture_ends_by_itself_and_a_sweep_follows(make_pair: MakePair, engine: str) -> None:
     pair = make_pair(engine, "sqlite")
     pair.changes = {"retention": {"": sources.Retention(1.0)}}
@@ -217,7 +217,7 @@ def _event_tables(pair: Pair) -> list[str]:
     return [mirrors.ours(pair.source, found[0])]
 
 
-@pytest.mark.parametrize("engine", EVERY_ENGINE)
+@pytest.mark.parametrize("engine", ENGINES)
 def test_8_a_process_that_died_between_control_and_lease_did_no_harm(make_pair: MakePair, engine: str) -> None:
     pair = make_pair(engine, "sqlite")
     _some(pair)
@@ -268,7 +268,7 @@ def _command(pair: Pair, *words: str) -> subprocess.CompletedProcess[str]:
         path.unlink()
 
 
-@pytest.mark.parametrize("engine", EVERY_ENGINE)
+@pytest.mark.parametrize("engine", ENGINES)
 def test_12_removing_is_complete_and_only_removing_removes(make_pair: MakePair, engine: str) -> None:
     pair = make_pair(engine, engine)
     _some(pair)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -102,7 +103,7 @@ def test_columns_are_left_out_by_name(pair: Pair) -> None:
     )
     pair.start({"table": "people", "exclude": ["secret"]})
     wait_rows(pair, "people", "id name", [(1, "ann")])
-    with pytest.raises(Exception, match="secret"):
+    with pytest.raises(Exception, match=re.compile("secret", re.IGNORECASE)):
         pair.destination.execute("select secret from people", role="superuser")
 
 
@@ -176,7 +177,7 @@ def test_a_key_that_no_index_finds_is_refused_with_the_index_that_would_do(pair:
     seen = mirror.wait_phase("Failed")
     assert seen.reason == "KeyNotIndexed"
     statement = seen.message[seen.message.index("create index") :]
-    assert "customer" in statement
+    assert "customer" in statement.lower()
     pair.make(statement)
     pair.make("insert into visits values (1, 5, 'first'), (2, 5, 'second')")
     pair.stop()

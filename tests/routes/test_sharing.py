@@ -223,6 +223,8 @@ def test_a_contributors_columns_outlive_a_swap_of_the_rows_unique_values(pair: P
         "insert into people values (1, 'ann'), (2, 'bob'), (3, 'cid')",
         "insert into scores values (1, 10), (2, 20)",
     )
+    if pair.destination.dialect == "firebird":
+        nullable = nullable.removeprefix("null")  # it has no word for it
     pair.destination.execute(
         f"create table people (id bigint primary key, name varchar(20) {nullable} unique, points bigint, "
         "remark varchar(9))",

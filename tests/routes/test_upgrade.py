@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pantograph.dialects.firebird import capture as firebird
 from pantograph.dialects.mysql import capture as mariadb
 from pantograph.dialects.postgresql import capture as postgresql
 from pantograph.dialects.sqlite import capture as sqlite
@@ -35,6 +36,7 @@ def another_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgresql.Rendering, "_bodies", other_bodies)
     monkeypatch.setattr(mariadb.Rendering, "_leased", other_leased)
     monkeypatch.setattr(sqlite, "LIVE", sqlite.LIVE + " + 0")
+    monkeypatch.setattr(firebird, "EPOCH", "cast('1970-01-01 00:00:00' as timestamp)")
 
 
 def texts(pair: Pair) -> set[str]:
@@ -44,6 +46,7 @@ def texts(pair: Pair) -> set[str]:
         "mariadb": "select action_statement from information_schema.triggers "
         f"where trigger_schema = '{pair.source.name}'",
         "sqlite": "select sql from sqlite_master where type = 'trigger'",
+        "firebird": "select rdb$trigger_source from rdb$triggers where rdb$trigger_name starting with 'PANTOGRAPH_'",
     }[pair.source.dialect]
     return {text for (text,) in pair.source.execute(sql, role="superuser")}
 
@@ -136,6 +139,15 @@ def test_a_trigger_that_somebody_changed_is_not_taken_for_an_older_one(make_pair
         pair.source.execute(
             f"create or replace trigger `{name}` after insert on orders for each row {changed}", role="superuser"
         )
+    elif engine == "firebird":
+        ((name, text),) = pair.source.execute(
+            "select trim(rdb$trigger_name), rdb$trigger_source from rdb$triggers "
+            "where rdb$trigger_name starting with 'PANTOGRAPH_'",
+            role="superuser",
+        )
+        changed = text.replace("if (gen_id", "if (1 = 0 and gen_id", 1)
+        assert changed != text
+        pair.source.execute(f"alter trigger {name} {changed}", role="superuser")
     else:
         ((name, text),) = pair.source.execute(
             "select name, sql from sqlite_master where type = 'trigger' and name like '%insert'",

@@ -33,6 +33,7 @@ def _installation() -> pathlib.Path:
     return found[-1].parent
 
 
+_ROWS = re.compile(r"(?P<head>insert into .+? values) \((?P<rows>.+\), \(.+)\)", re.DOTALL)
 _MADE = re.compile(r'\s*create\s+table\s+("(?:[^"]|"")+"|\w+)', re.IGNORECASE)
 
 
@@ -80,13 +81,32 @@ class AutocommitCursor:
         elif control in ("commit", "rollback"):
             if self._connection.main_transaction.active:
                 getattr(self._connection, control)()
+        elif (several := _ROWS.fullmatch(sql)) and not params:
+            self._one_by_one(several["head"], several["rows"].split("), ("))
         else:
             self._run(sql, params)
+
+    def _one_by_one(self, head: str, rows: list[str]) -> None:
+        """An INSERT of several rows, which Firebird does not know, as one statement all the same."""
+        own = not self._connection.main_transaction.active
+        if own:
+            Autocommit(self._connection).begin()
+        try:
+            for start in range(0, len(rows), 100):
+                inserts = " ".join(f"{head} ({row});" for row in rows[start : start + 100])
+                self._run(f"execute block as begin {inserts} end", ())
+            if own:
+                self._connection.commit()
+        except BaseException:
+            if own:
+                self._connection.rollback()
+            raise
 
     def _run(self, sql: str, params: Any) -> None:
         own = not self._connection.main_transaction.active
         if own:
-            Autocommit(self._connection).begin()
+            # A snapshot, or a BLOB may be gone by the time that it is fetched.
+            Autocommit(self._connection).begin(read_only=sql.lstrip()[:6].lower() == "select")
         cursor = self._connection.cursor()
         try:
             statement = cursor.prep(sql)
@@ -150,6 +170,15 @@ class FirebirdDatabase(TestDatabase):
         username, password = self.roles[role]
         names = {"role": username, "password": password, "table": table}
         self.server._grant(f"firebird {block}", names, str(self.path))
+
+    def grant_sequences(self, role: str) -> None:
+        """Give `role` what the grants page gives it on each sequence of the application's."""
+        username, _ = self.roles[role]
+        made = self.execute(
+            "select trim(rdb$generator_name) from rdb$generators where coalesce(rdb$system_flag, 0) <> 1", "superuser"
+        )
+        for (sequence,) in made:
+            self.server._grant("firebird sequence", {"role": username, "sequence": f'"{sequence}"'}, str(self.path))
 
     def granted(self, table: str) -> None:
         """Give Pantograph's roles what the grants page gives them on a table of the application's."""

@@ -26,7 +26,7 @@ from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
 from typing import Any
 
-from tests.servers import MariaDB, PostgreSQL, SQLite, TestDatabase
+from tests.servers import Firebird, MariaDB, PostgreSQL, SQLite, TestDatabase
 from tests.support import comparison, mirrors
 from tests.support.clients import READ_ONLY, Client
 
@@ -117,6 +117,11 @@ def at_once(client: Client, statements: list[str]) -> None:
     if client.dialect == "mariadb":
         body = "; ".join(["start transaction", *statements])
         client.run(f"begin not atomic declare exit handler for sqlexception begin rollback; resignal; end; {body}; end")
+    elif client.dialect == "firebird":
+        # A block cannot end its transaction.
+        client.begin()
+        client.run(f"execute block as begin {' '.join(f'{one};' for one in statements[:-1])} end")
+        client.run(statements[-1])
     else:
         client.run("; ".join(["begin", *statements]))
 
@@ -252,14 +257,14 @@ def servers(engine: str) -> Any:
         files = SQLite()
         yield files.make_database("source"), files.make_database("destination")
         return
-    kind = {"postgresql": PostgreSQL, "mariadb": MariaDB}[engine]
+    kind = {"postgresql": PostgreSQL, "mariadb": MariaDB, "firebird": Firebird}[engine]
     with kind.start() as a, kind.start() as b:
         yield a.make_database("source"), b.make_database("destination")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--engine", choices=["postgresql", "mariadb", "sqlite"], default="postgresql")
+    parser.add_argument("--engine", choices=["postgresql", "mariadb", "sqlite", "firebird"], default="postgresql")
     parser.add_argument("--transactions", type=int, default=500_000)
     parser.add_argument("--seconds", type=float, default=3600.0)
     arguments = parser.parse_args()

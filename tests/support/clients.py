@@ -18,9 +18,6 @@ READ_ONLY = {
 WRITE = {"postgresql": "begin", "mariadb": "begin", "sqlite": "begin immediate", "firebird": "begin"}
 
 
-_ROWS = re.compile(r"(?P<head>insert into .+? values) \((?P<rows>.+\), \(.+)\)", re.DOTALL)
-
-
 def quoted(dialect: str, name: str) -> str:
     """An identifier as this engine writes it."""
     if dialect == "firebird":
@@ -43,8 +40,6 @@ class Client:
 
     def run(self, sql: str, *params: Any) -> list[tuple[Any, ...]]:
         """Execute; the rows, when there are any. A `?` in a literal would be taken for a parameter."""
-        if self.dialect == "firebird" and (found := _ROWS.fullmatch(sql)) and not params:
-            return self._one_by_one(found["head"], found["rows"].split("), ("))
         if self.dialect in ("sqlite", "firebird"):
             self._cursor.execute(sql, params)
         elif params:
@@ -52,14 +47,6 @@ class Client:
         else:
             self._cursor.execute(sql)
         return [tuple(row) for row in self._cursor.fetchall()] if self._cursor.description else []
-
-    def _one_by_one(self, head: str, rows: list[str]) -> list[tuple[Any, ...]]:
-        """An INSERT of several rows, which Firebird does not know, as one statement all the same."""
-        with contextlib.nullcontext() if self.raw.active else self.transaction():
-            for start in range(0, len(rows), 100):
-                inserts = " ".join(f"{head} ({row});" for row in rows[start : start + 100])
-                self._cursor.execute(f"execute block as begin {inserts} end")
-        return []
 
     def value(self, sql: str, *params: Any) -> Any:
         found = self.run(sql, *params)

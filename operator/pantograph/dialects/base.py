@@ -94,6 +94,8 @@ class Features:
     altered_is_another: bool = False
     # The least time a DDL statement can be made to wait for a lock, in seconds. 0: it does not wait at all.
     ddl_lock_wait: float = 0.1
+    # Can its SQL compute what `Dialect.hashed` says? Rows are read and hashed by us where not.
+    checksums: bool = True
     # Schemas within a database?
     schemas: bool = False
     # For a person: what installing capture locks, and what capture costs the application (docs/decisions measures).
@@ -562,16 +564,17 @@ class Dialect(abc.ABC):
         """From the canonical value to what the driver takes for a column of this type; None where they are the same."""
         return None
 
-    @abc.abstractmethod
     def canonical(self, expression: str, type_: LogicalType, precision: LogicalType) -> str:
         """SQL that renders a value as text which every engine renders alike, at the precision of the coarser of the
-        two types; NULL stays NULL. For checksums."""
+        two types; NULL stays NULL. For checksums; `NotImplementedError` for a type that has no such text."""
+        raise NotImplementedError(self.name)
 
-    @abc.abstractmethod
     def hashed(self, texts: Sequence[str]) -> str:
         """SQL for a 60-bit non-negative integer made of the first 15 hexadecimal digits of the MD5 of the UTF-8 texts
         (SQL expressions of text, NULL allowed) joined so that ('a', NULL) and ('', 'a') differ: each text is rendered
-        as its length in characters, a colon and itself, NULL as `-`. The same on every engine."""
+        as its length in characters, a colon and itself, NULL as `-`. The same on every engine that has
+        `Features.checksums`."""
+        raise NotImplementedError(self.name)
 
     def total(self, expression: str) -> str:
         """SQL for the exact sum of 60-bit integers, however many they are, as something that `int` takes."""

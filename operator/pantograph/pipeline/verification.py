@@ -22,27 +22,22 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
-import json
-import math
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
 from pantograph import errors
 from pantograph.database.sessions import Session
-from pantograph.dialects.base import verbatim
 from pantograph.model.changes import Position, Window
 from pantograph.model.mirrors import Mapped, Mirror
-from pantograph.model.types import Kind, LogicalType
-from pantograph.pipeline import checkpoints, keys, steps, sweep
+from pantograph.model.types import Kind
+from pantograph.pipeline import checkpoints, keys, sides, steps, sweep
 from pantograph.pipeline.checkpoints import Checkpoint
 from pantograph.pipeline.keys import Key
+from pantograph.pipeline.sides import Side, Sum
 
 T = TypeVar("T")
 
@@ -62,7 +57,6 @@ _STANDSTILL = 10.0
 _PARTS = 32
 _FETCHED = 1_000
 """A range that differs is summed up again in so many parts, and not in parts smaller than so many rows."""
-_MASK = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,17 +137,6 @@ class Incomparable(errors.PantographError):
     """A Reflection cannot be compared now; `reason` says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Sum:
-    """How many rows a range has, and the sum of their hashes."""
-
-    rows: int = 0
-    hashes: int = 0
-
-    def plus(self, other: _Sum) -> _Sum:
-        return _Sum(self.rows + other.rows, (self.hashes + other.hashes) & _MASK)
-
-
 def run(
     source: Session,
     target: Session,
@@ -193,7 +176,7 @@ def run(
         return comparison.result(incomplete, message, time.monotonic() - began)
 
 
-# -- one side ----------------------------------------------------------------------------------------------------------
+# -- both sides --------------------------------------------------------------------------------------------------------
 
 
 def _comparable(mirror: Mirror) -> Mirror:
@@ -233,211 +216,6 @@ def _reversed(mirror: Mirror, session: Session, where: str) -> Mirror:
     return dataclasses.replace(mirror, source=mirror.destination, columns=columns, where=where, capture=capture)
 
 
-class _Side:
-    """One of the two tables: a session, and a mirror in which this side is the source."""
-
-    def __init__(self, session: Session, mirror: Mirror, by_value: Sequence[int]) -> None:
-        self.session, self.dialect, self.mirror = session, session.dialect, mirror
-        self.by_value = by_value
-        dialect, count = session.dialect, len(mirror.columns)
-        self.names = [dialect.quote(name) for name in mirror.capture.key]
-        self.hashed = [i for i in range(count) if i not in by_value]
-        texts = {i: self._text(i, verbatim(mirror.columns[i].expression)) for i in self.hashed}
-        self.key_hash = dialect.hashed([texts[i] for i in range(len(mirror.key))])
-        self.row_hash = dialect.hashed([texts[i] for i in self.hashed])
-        self.column_hashes = [dialect.hashed([texts[i]]) for i in self.hashed]
-        self.values = [dialect.selected(mirror.columns[i]) for i in by_value]
-        self._decoders = [dialect.decode(mirror.columns[i].source_type) for i in by_value]
-        self._key_decoders = [dialect.decode(column.source_type) for column in mirror.key]
-        self._encoders = [dialect.encode(column.source_type) for column in mirror.key]
-
-    def _text(self, index: int, expression: str) -> str:
-        column = self.mirror.columns[index]
-        here, there = column.source_type, column.destination_type
-        text = self.dialect.canonical(expression, here, there)
-        padding = any(t.folding and t.length for t in (here, there))
-        # A type that pads with blanks, or takes texts for equal that differ in them, may drop them on the way.
-        return f"rtrim({text})" if padding and here.kind is there.kind is Kind.TEXT else text
-
-    def given_hash(self, alias: str) -> str:
-        """The key's hash over the k0, k1, … of `given_keys`."""
-        return self.dialect.hashed([self._text(i, f"{alias}.k{i}") for i in range(len(self.names))])
-
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
-        """A short read-only transaction, in which statements are sent."""
-        with self.session.step(steps.COMPARE):
-            try:
-                for statement in self.dialect.begin_read:
-                    self.session.direct(statement)
-                yield
-                self.session.commit()
-            except BaseException:
-                self.session.rollback()
-                raise
-
-    def end(self, after: Key, rows: int) -> Key:
-        """The key of the `rows`-th row behind `after` in this side's order; () when fewer are left."""
-        with self.reading():
-            sql = self.dialect.chunk_end(self.mirror, after=bool(after))
-            return self.key(self.session.row(sql, skip=rows - 1, **self._bound(after, "a")) or ())
-
-    def key(self, values: Sequence[Any]) -> Key:
-        """A key in canonical values, from what the driver yields."""
-        pairs = zip(self._key_decoders, values, strict=False)
-        return tuple(decode(v) if decode is not None and v is not None else v for decode, v in pairs)
-
-    def _bound(self, key: Key, letter: str) -> dict[str, Any]:
-        pairs = zip(self._encoders, key, strict=False)
-        return {f"{letter}{i}": encode(v) if encode is not None else v for i, (encode, v) in enumerate(pairs)}
-
-    def _where(self, after: Key, upto: Key, *more: str) -> tuple[str, dict[str, Any]]:
-        natives = [column.source_native for column in self.mirror.key]
-        conditions = [f"({verbatim(self.mirror.where)})"] if self.mirror.where else []
-        # Where a key may be null (SQLite, a unique index), such a row is nobody's: it cannot be found by its key.
-        conditions += [f"{name} is not null" for name in self.names]
-        for key, letter, render in ((after, "a", self.dialect.beyond), (upto, "b", self.dialect.not_beyond)):
-            if key:
-                cursor = [self.dialect.typed(f":{letter}{i}", native) for i, native in enumerate(natives)]
-                conditions.append(render(self.names, cursor))
-        conditions += more
-        bound = {**self._bound(after, "a"), **self._bound(upto, "b")}
-        return f"from {self.dialect.table(*self.mirror.source)} where {' and '.join(conditions)}", bound
-
-    def sum(self, after: Key, upto: Key) -> _Sum:
-        """Of the rows behind `after` up to and with `upto`."""
-        if self.by_value:
-            result = _Sum()
-            for _, _, row in self.rows(after, upto):
-                result = result.plus(_Sum(1, row))
-            return result
-        where, bound = self._where(after, upto)
-        with self.reading():
-            rows, hashes = self.session.row(f"select count(*), {self.dialect.total(self.row_hash)} {where}", **bound)
-        return _Sum(int(rows), int(hashes or 0) & _MASK)
-
-    def buckets(self, after: Key, upto: Key, count: int) -> dict[int, _Sum]:
-        """The same, by the key's hash modulo `count`."""
-        result: dict[int, _Sum] = {}
-        if self.by_value:
-            for digest, _, row in self.rows(after, upto):
-                bucket = digest % count
-                result[bucket] = result.get(bucket, _Sum()).plus(_Sum(1, row))
-            return result
-        where, bound = self._where(after, upto)
-        with self.reading():
-            found = self.session.rows(
-                f"select {self.key_hash} % {count} as b, count(*), {self.dialect.total(self.row_hash)} {where} "
-                f"group by {self.key_hash} % {count}",
-                **bound,
-            )
-        return {int(b): _Sum(int(rows), int(hashes or 0) & _MASK) for b, rows, hashes in found}
-
-    def rows(self, after: Key, upto: Key, *more: str) -> Iterator[tuple[int, tuple[Any, ...], int]]:
-        """(hash of the key, the key as the driver yields it, hash of the row)."""
-        where, bound = self._where(after, upto, *more)
-        width = len(self.names)
-        picked = [
-            self.key_hash,
-            *(self.dialect.selected(column) for column in self.mirror.columns[:width]),
-            self.row_hash,
-        ]
-        columns = ", ".join(f"{sql} as c{i}" for i, sql in enumerate([*picked, *self.values]))
-        with self.reading():
-            for batch in self.session.batches(f"select {columns} {where}", 20_000, 8 << 20, **bound):
-                for row in batch:
-                    hashed = int(row[width + 1])
-                    if self.by_value:
-                        hashed = _mixed(hashed, self._normal(row[width + 2 :]))
-                    yield int(row[0]), tuple(row[1 : width + 1]), hashed
-
-    def _normal(self, values: Sequence[Any]) -> tuple[str, ...]:
-        result = []
-        for index, decode, value in zip(self.by_value, self._decoders, values, strict=True):
-            column = self.mirror.columns[index]
-            try:
-                decoded = decode(value) if decode is not None and value is not None else value
-            except errors.Rejected:
-                decoded = "?"  # not of its column's type: whatever it is, the destination cannot hold it
-            result.append(normal(decoded, column.source_type, column.destination_type))
-        return tuple(result)
-
-    def look_up(self, wanted: Sequence[Key]) -> dict[int, tuple[Any, ...]]:
-        """Rows of some keys, by the key's hash: a hash for each column, then the values. Inside a transaction."""
-        given, params = self.dialect.given_keys(self.session, self.mirror, wanted)
-        picked = [f"{self.key_hash} as h", *(f"{name} as j{i}" for i, name in enumerate(self.names))]
-        parts = [*self.column_hashes, *self.values]
-        picked += [f"{sql} as x{i}" for i, sql in enumerate(parts)]
-        where = f" where ({verbatim(self.mirror.where)})" if self.mirror.where else ""
-        joined = " and ".join(f"r.j{i} = {self.dialect.event_key(self.mirror, i)}" for i in range(len(self.names)))
-        found = self.session.rows(
-            f"select r.h, {', '.join(f'r.x{i}' for i in range(len(parts)))} from ({given}) e join "
-            f"(select {', '.join(picked)} from {self.dialect.table(*self.mirror.source)}{where}) r on {joined}",
-            **params,
-        )
-        count = len(self.column_hashes) + 1
-        return {int(row[0]): (*map(int, row[1:count]), *self._normal(row[count:])) for row in found}
-
-    def differing(self, mine: tuple[Any, ...], theirs: tuple[Any, ...]) -> tuple[str, ...]:
-        """Names of the columns (of the destination) in which two rows of `look_up` differ."""
-        order = [*self.hashed, *self.by_value]
-        differ = {index for index, a, b in zip(order, mine, theirs, strict=True) if a != b}
-        return tuple(self.mirror.columns[index].destination for index in sorted(differ))
-
-    def estimated(self) -> int:
-        """About how many rows there are."""
-        with self.reading():
-            return self.dialect.estimated_rows(self.session, *self.mirror.source)
-
-
-def by_value(source: Session, target: Session, mirror: Mirror, other: Mirror) -> list[int]:
-    """Columns that the two engines cannot hash alike: floats where they print them differently, JSON that one of them
-    writes anew, types of one engine."""
-    found = []
-    for i, (here, there) in enumerate(zip(mirror.columns, other.columns, strict=True)):
-        try:
-            source.dialect.canonical(here.expression, here.source_type, here.destination_type)
-            target.dialect.canonical(there.expression, there.source_type, there.destination_type)
-        except NotImplementedError:
-            found.append(i)
-            continue
-        both_json = here.source_type.kind is here.destination_type.kind is Kind.JSON
-        if both_json and here.source_type.native != here.destination_type.native:
-            found.append(i)
-    return found
-
-
-def normal(value: Any, here: LogicalType, there: LogicalType) -> str:
-    """A canonical value as text that is equal where two engines hold the same value, at the coarser precision."""
-    if value is None:
-        return "-"
-    if here.kind is Kind.FLOAT and isinstance(value, float | int):
-        number = float(value)
-        if 32 in (here.bits, there.bits) and math.isfinite(number):
-            with contextlib.suppress(OverflowError):
-                number = struct.unpack("f", struct.pack("f", number))[0]
-        # Zero has one sign: not every engine keeps the other.
-        return "nan" if number != number else (number + 0.0).hex()
-    if here.kind is Kind.JSON and here.native != there.native:
-        try:
-            parsed = json.loads(value, parse_int=_number, parse_float=_number)
-        except (ValueError, TypeError, InvalidOperation, RecursionError):
-            return f"={value}"
-        return json.dumps(parsed, sort_keys=True, ensure_ascii=True)
-    return f"={value!r}"
-
-
-def _number(digits: str) -> str:
-    # As a text that no string of the document can be taken for.
-    number = Decimal(digits)
-    return f"\x00{number.normalize() if number else 0}"
-
-
-def _mixed(hashed: int, values: Iterable[str]) -> int:
-    text = f"{hashed}\x00" + "\x00".join(values)
-    return int.from_bytes(hashlib.md5(text.encode(errors="surrogatepass"), usedforsecurity=False).digest()[:8], "big")
-
-
 # -- the comparison ----------------------------------------------------------------------------------------------------
 
 
@@ -469,18 +247,19 @@ class _Comparison:
         everybodys = target.dialect.own_rows(dataclasses.replace(mirror, on_delete="Ignore"))
         mirror = _comparable(mirror)
         other = _reversed(mirror, target, ours)
-        values = by_value(source, target, mirror, other)
-        if values and values[0] < len(mirror.key):
+        kind, values = sides.sides(source, target, mirror, other)
+        if kind is Side and values and values[0] < len(mirror.key):
             name = mirror.columns[values[0]].destination
             raise Incomparable(f"the key's column {name} has a type that cannot be compared", reason="KeyNotComparable")
         self.mirror, self.owner, self.pace = mirror, owner, pace
         self._repairing, self._keep_keys = repairing, keep_keys
         self._nudge, self._progress, self._stop = nudge, progress, stop
-        self.here, self.there = _Side(source, mirror, values), _Side(target, other, values)
+        self.here, self.there = kind(source, mirror, values), kind(target, other, values)
         # Rows that are not there, or there and of nobody, may be as the manifest says: see `_tolerated`.
         self._waits_for_others, self._leaves_extras = mirror.missing_row != "Insert", mirror.on_delete == "Ignore"
         self._ignores = mirror.missing_row == "Ignore"
-        self._anybodys = _Side(target, _reversed(mirror, target, everybodys), values) if ours != everybodys else None
+        self._anybodys = kind(target, _reversed(mirror, target, everybodys), values) if ours != everybodys else None
+        self._summing = kind is Side
         self._windows = source.dialect.reader([capture])
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="verify")
         self._size = min(pace.rows, 20_000)
@@ -543,7 +322,7 @@ class _Comparison:
 
     # -- walking -------------------------------------------------------------------------------------------------------
 
-    def _both(self, ask: Callable[[_Side], T]) -> tuple[T, T]:
+    def _both(self, ask: Callable[[Side], T]) -> tuple[T, T]:
         """Ask both sides at the same time: the less time lies between them, the fewer keys are in flight."""
         if self._stop.is_set():
             raise Incomparable("it was stopped", reason="Stopped")
@@ -581,7 +360,7 @@ class _Comparison:
         more = True
         while more:
 
-            def step(after: Key = after) -> tuple[Key, tuple[_Sum, _Sum]]:
+            def step(after: Key = after) -> tuple[Key, tuple[Sum, Sum]]:
                 return self._range(after, (), self._size)
 
             upto, (mine, theirs) = self._paced(step)
@@ -590,23 +369,31 @@ class _Comparison:
             self._counted(mine.rows, theirs.rows)
             after, more = upto, bool(upto)
 
-    def _range(self, after: Key, last: Key, rows: int) -> tuple[Key, tuple[_Sum, _Sum]]:
+    def _range(self, after: Key, last: Key, rows: int) -> tuple[Key, tuple[Sum, Sum]]:
         """The sums of the next range, and where it ends: at `last` at the latest."""
         # The nearest of the ends, so that neither side has more rows in the range than a step should.
-        ends = [end for end in (*self._both(lambda side: side.end(after, rows)), last) if end]
-        upto: Key = min(ends) if ends else ()
+        upto = self._nearest(after, last, rows)
         return upto, self._both(lambda side: side.sum(after, upto))
+
+    def _nearest(self, after: Key, last: Key, rows: int) -> Key:
+        ends = [end for end in (*self._both(lambda side: side.end(after, rows)), last) if end]
+        return min(ends) if ends else ()
 
     def _drill(self, after: Key, last: Key, rows: int) -> None:
         """Which keys of a range differ at first sight.
 
         Summed up again in smaller parts first: while an application writes, most ranges hold a key in flight, and
-        hashing is cheaper than fetching.
+        hashing is cheaper than fetching (where the servers hash).
         """
         size = max(_FETCHED, rows // _PARTS)
         while True:
-            upto, (mine, theirs) = self._range(after, last, size) if rows > _FETCHED else (last, (_Sum(), _Sum(1)))
-            if mine != theirs:
+            upto, differs = last, True
+            if rows > _FETCHED and self._summing:
+                upto, (mine, theirs) = self._range(after, last, size)
+                differs = mine != theirs
+            elif rows > _FETCHED:
+                upto = self._nearest(after, last, size)
+            if differs:
                 self._fetch(after, upto)
             if upto == last:
                 return
@@ -679,13 +466,13 @@ class _Comparison:
             after = self._paced(step)
             more = bool(after)
 
-    def _bucket_pass(self, count: int, *, first: bool = False) -> tuple[dict[int, _Sum], dict[int, _Sum]]:
-        sums: dict[_Side, dict[int, _Sum]] = {self.here: {}, self.there: {}}
+    def _bucket_pass(self, count: int, *, first: bool = False) -> tuple[dict[int, Sum], dict[int, Sum]]:
+        sums: dict[Side, dict[int, Sum]] = {self.here: {}, self.there: {}}
 
-        def add(side: _Side, after: Key, upto: Key) -> int:
+        def add(side: Side, after: Key, upto: Key) -> int:
             found = side.buckets(after, upto, count)
             for bucket, one in found.items():
-                sums[side][bucket] = sums[side].get(bucket, _Sum()).plus(one)
+                sums[side][bucket] = sums[side].get(bucket, Sum()).plus(one)
             return sum(one.rows for one in found.values())
 
         for mine, theirs in self._walk(add):
@@ -694,21 +481,22 @@ class _Comparison:
         return sums[self.here], sums[self.there]
 
     def _drill_buckets(self, buckets: Sequence[int], count: int) -> None:
-        found: dict[_Side, dict[int, tuple[Any, int]]] = {self.here: {}, self.there: {}}
+        found: dict[Side, dict[int, tuple[Any, int]]] = {self.here: {}, self.there: {}}
 
-        def add(side: _Side, after: Key, upto: Key) -> None:
-            inside = f"{side.key_hash} % {count} in ({', '.join(map(str, buckets))})"
-            found[side].update({h: (key, row) for h, key, row in side.rows(after, upto, inside)})
+        inside = frozenset(buckets)
+
+        def add(side: Side, after: Key, upto: Key) -> None:
+            found[side].update({h: (key, row) for h, key, row in side.rows(after, upto, inside, count)})
 
         for _ in self._walk(add):
             pass
         self._examine(found[self.here], found[self.there])
 
-    def _walk(self, visit: Callable[[_Side, Key, Key], T]) -> Iterator[tuple[T | None, T | None]]:
+    def _walk(self, visit: Callable[[Side, Key, Key], T]) -> Iterator[tuple[T | None, T | None]]:
         """Both sides from start to end, each in its own order, a step of each at a time."""
-        after: dict[_Side, Key | None] = {self.here: (), self.there: ()}
+        after: dict[Side, Key | None] = {self.here: (), self.there: ()}
 
-        def step(side: _Side) -> tuple[T | None, Key | None]:
+        def step(side: Side) -> tuple[T | None, Key | None]:
             begin = after[side]
             if begin is None:
                 return None, None
@@ -834,13 +622,7 @@ class _Comparison:
         if found.truncated or found.events >= _MOST_EVENTS:
             return set(batch)
         events, params = self._windows.keys(capture, Window(position, until), columns=self._lookup)
-        given, values = self.here.dialect.given_keys(session, self.mirror, list(batch.values()))
-        joined = " and ".join(f"g.k{i} = e.k{i}" for i in range(len(self.mirror.key)))
-        rows = session.rows(
-            f"select {self.here.given_hash('g')} as h from ({given}) g join ({events}) e on {joined}",
-            **{**params, **values},
-        )
-        return {int(row[0]) for row in rows}
+        return self.here.among(list(batch.values()), events, params)
 
     def _settle(self, patience: float, *, until: int) -> None:
         """Look again at keys in flight, ever less often, until not more than `until` are left or patience ends."""
@@ -972,18 +754,18 @@ class _Comparison:
         return {h: done[h] for h in unsettled}
 
 
-def _unequal(mine: Mapping[int, _Sum], theirs: Mapping[int, _Sum]) -> set[int]:
+def _unequal(mine: Mapping[int, Sum], theirs: Mapping[int, Sum]) -> set[int]:
     return {bucket for bucket in mine.keys() | theirs.keys() if mine.get(bucket) != theirs.get(bucket)}
 
 
 def _portions(
-    buckets: Iterable[int], mine: Mapping[int, _Sum], theirs: Mapping[int, _Sum], most_rows: int
+    buckets: Iterable[int], mine: Mapping[int, Sum], theirs: Mapping[int, Sum], most_rows: int
 ) -> Iterator[list[int]]:
     """The buckets in lists short enough for a statement, with few enough rows to be held."""
     portion: list[int] = []
     rows = 0
     for bucket in sorted(buckets):
-        size = max(mine.get(bucket, _Sum()).rows, theirs.get(bucket, _Sum()).rows)
+        size = max(mine.get(bucket, Sum()).rows, theirs.get(bucket, Sum()).rows)
         if portion and (len(portion) >= _BUCKETS_AT_ONCE or rows + size > most_rows):
             yield portion
             portion, rows = [], 0

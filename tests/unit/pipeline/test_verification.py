@@ -9,7 +9,8 @@ from pantograph.model.changes import Capture
 from pantograph.model.mirrors import Mapped, Mirror
 from pantograph.model.types import Kind, LogicalType
 from pantograph.pipeline import verification
-from pantograph.pipeline.verification import Difference, Result, normal
+from pantograph.pipeline.sides import Sum, mixed, normal
+from pantograph.pipeline.verification import Difference, Result
 
 DOUBLE = LogicalType(Kind.FLOAT, bits=64)
 SINGLE = LogicalType(Kind.FLOAT, bits=32)
@@ -73,14 +74,47 @@ def test_json_that_an_engine_writes_anew_is_the_same_json():
     assert normal("{", JSON, JSONB) == normal("{", JSONB, JSON)
 
 
+BOOLEAN = LogicalType(Kind.BOOLEAN)
+DECIMAL = LogicalType(Kind.DECIMAL)
+CENTS = LogicalType(Kind.DECIMAL, precision=12, scale=2)
+MICROS, TENTHS = LogicalType(Kind.TIMESTAMP, fraction=6), LogicalType(Kind.TIMESTAMP, fraction=4)
+PADDED = LogicalType(Kind.TEXT, length=5, folding=True)
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "value", "same", "other"),
+    [
+        (BOOLEAN, INTEGER, True, 1, 0),
+        (INTEGER, DECIMAL, 5, "5.00", "5.01"),
+        (DECIMAL, CENTS, "12.345", "12.35", "12.34"),
+        (DECIMAL, DECIMAL, "-0.00", "0", "0.001"),
+        (DECIMAL, DECIMAL, "1E+3", "1000.0", "1000.1"),
+        (DECIMAL, DECIMAL, "NaN", "NaN", "0"),
+        (DECIMAL, DECIMAL, "1" * 60 + ".5", "1" * 60 + ".50", "1" * 60 + ".51"),
+        (DECIMAL, TEXT, "12.50", "12.50", "12.5"),
+        (INTEGER, TEXT, 7, "7", "07"),
+        (MICROS, TENTHS, "2024-02-29 23:59:59.123456", "2024-02-29 23:59:59.1234", "2024-02-29 23:59:59.1235"),
+        (MICROS, MICROS, "2024-02-29 23:59:59", "2024-02-29 23:59:59.000000", "2024-02-29 23:59:59.000001"),
+        (MICROS, TENTHS, "infinity", "infinity", "-infinity"),
+        (TEXT, TEXT, "a", "a", "a "),
+        (TEXT, PADDED, "a", "a  ", " a"),
+        (LogicalType(Kind.BYTES), LogicalType(Kind.BYTES), b"a", memoryview(b"a"), b"b"),
+    ],
+)  # fmt: skip
+def test_values_of_two_engines_are_equal_where_both_hold_the_same(here, there, value, same, other):
+    assert normal(value, here, there) == normal(same, there, here)
+    assert normal(value, here, there) != normal(other, there, here)
+    assert normal(value, here, there) != normal(None, there, here)
+
+
 def test_a_row_hash_takes_in_every_value_and_its_place():
     rows = [(7, ("a", "b")), (7, ("ab", "")), (7, ("b", "a")), (8, ("a", "b")), (7, ("a", "-"))]
-    assert len({verification._mixed(*row) for row in rows}) == len(rows)
+    assert len({mixed(*row) for row in rows}) == len(rows)
 
 
 def test_sums_wrap_and_count():
-    total = verification._Sum(1, 2**64 - 1).plus(verification._Sum(2, 3))
-    assert total == verification._Sum(3, 2)
+    total = Sum(1, 2**64 - 1).plus(Sum(2, 3))
+    assert total == Sum(3, 2)
 
 
 def mirror(*types):
@@ -100,12 +134,12 @@ def test_only_integers_are_walked_by_ranges_of_values():
 
 
 def test_differing_buckets_go_in_portions_that_can_be_held():
-    sums = {n: verification._Sum(rows=40, hashes=n) for n in range(10)}
+    sums = {n: Sum(rows=40, hashes=n) for n in range(10)}
     others = {n: dataclasses.replace(one, hashes=one.hashes + (n % 2)) for n, one in sums.items()}
-    others[11] = verification._Sum(1, 1)
+    others[11] = Sum(1, 1)
     differ = verification._unequal(sums, others)
     assert differ == {1, 3, 5, 7, 9, 11}
     portions = list(verification._portions(differ, sums, others, 100))
     assert portions == [[1, 3], [5, 7], [9, 11]]
     # One that is too large by itself still goes.
-    assert list(verification._portions({4}, {4: verification._Sum(1000, 1)}, {}, 100)) == [[4]]
+    assert list(verification._portions({4}, {4: Sum(1000, 1)}, {}, 100)) == [[4]]

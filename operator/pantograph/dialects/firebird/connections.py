@@ -115,9 +115,22 @@ class Cursor:
             self.connection.commit()
         elif control == "rollback":
             self.connection.rollback()
+        elif _READS.match(sql) and not self.connection.active:
+            self._read(sql, params or ())
         else:
             with self._transaction(sql):
                 self._run(sql, params or ())
+
+    def _read(self, sql: str, params: Sequence[Any]) -> None:
+        """In a transaction of its own. Only a snapshot keeps the version of a row whose BLOB is fetched after it."""
+        try:
+            with self._transaction(sql):
+                self._run(sql, params)
+        except fdb.Error as error:
+            if not _blob_gone(error):
+                raise
+            with self._transaction(sql, snapshot=True):
+                self._run(sql, params)
 
     def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         self.close()
@@ -141,12 +154,12 @@ class Cursor:
                 statement.close()
 
     @contextlib.contextmanager
-    def _transaction(self, sql: str) -> Iterator[None]:
+    def _transaction(self, sql: str, *, snapshot: bool = False) -> Iterator[None]:
         """The open one, or one for this statement."""
         if self.connection.active:
             yield
             return
-        self.connection.begin(writes=not _READS.match(sql))
+        self.connection.begin(writes=not _READS.match(sql), snapshot=snapshot)
         try:
             yield
             if self._statement is not None:
@@ -282,6 +295,9 @@ _TEXTS = {
     "type": "a value does not fit its column's type",
 }
 
+# It has no number of its own.
+_BLOB_GONE = "BLOB not found"
+
 # Only names are taken out of the server's texts: all else in them may be a value.
 _CONSTRAINT = re.compile(r'constraint "?([^"\s]+)"? on (?:view or )?table "?([^"\n]+)"?')
 _COLUMN = re.compile(r'for column "((?:[^"]|"")+)"\."((?:[^"]|"")+)"')
@@ -304,6 +320,11 @@ def translate(error: BaseException) -> errors.DatabaseError | None:
     return as_error(number, said)
 
 
+def _blob_gone(error: fdb.Error) -> bool:
+    """The row was changed, and its old version taken away, between the look at it and the look at its BLOB."""
+    return _BLOB_GONE in str(error.args[0] if error.args else "")
+
+
 def _of_driver(error: BaseException) -> bool:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
@@ -314,6 +335,8 @@ def _of_driver(error: BaseException) -> bool:
 def as_error(number: int, said: str) -> errors.DatabaseError:
     """The server's error of that number; of its text only names are used."""
     code = str(number)
+    if _BLOB_GONE in said:
+        return errors.Contended(f"another transaction changed the row while it was read (error {code})", code=code)
     if "is in use" in said or "lock conflict" in said:
         return errors.Contended(f"the object is in use (error {code})", code=code)
     if "string right truncation" in said:

@@ -10,7 +10,7 @@ from pantograph.api.expressions import Expression
 from pantograph.dialects import base
 from pantograph.dialects.base import verbatim
 from pantograph.dialects.firebird import bulk, capture, connections, expressions, inspection, types, windows
-from pantograph.dialects.firebird.identifiers import LONGEST, folded
+from pantograph.dialects.firebird.identifiers import LONGEST, folded, text
 from pantograph.model import names
 from pantograph.model.changes import Capture
 from pantograph.model.mirrors import Mapped, Mirror
@@ -39,6 +39,8 @@ class Firebird(base.Dialect):
         late_triggers=True,
         rows_of_values=False,
         ddl_lock_wait=1.0,
+        # HASH() is too weak, and CRYPT_HASH came with Firebird 4.
+        checksums=False,
         schemas=False,
         capture_lock="none; the first copy waits for transactions that began before the trigger",
         capture_cost="a statement that writes one row takes hardly longer; in bulk, inserts and deletes take 3 times "
@@ -125,12 +127,6 @@ class Firebird(base.Dialect):
 
     def encode(self, type_: LogicalType) -> base.Converter | None:
         return types.encode(type_)
-
-    def canonical(self, expression: str, type_: LogicalType, precision: LogicalType) -> str:
-        return types.canonical(expression, type_)
-
-    def hashed(self, texts: Sequence[str]) -> str:
-        return types.hashed(texts)
 
     # -- the source --------------------------------------------------------------------------------------------------
 
@@ -262,6 +258,29 @@ class Firebird(base.Dialect):
         return base.Statement(
             f"alter table {self.table('', name)} add {_defined(self.quote(column.name), column.native, True)}", name
         )
+
+    def numberings(self, session: base.Session, schema: str, table: str) -> list[base.Numbering]:
+        return inspection.numberings(session, table, self.quote)
+
+    def number_from(self, schema: str, table: str, numbering: base.Numbering, next_: int) -> list[base.Statement]:
+        # ALTER SEQUENCE is for its owner, and one version begins at the number and the next one behind it.
+        sequence = self.quote(numbering.by.removeprefix("sequence "))
+        return [
+            base.Statement(
+                f"execute block as declare n bigint; begin "
+                f"n = gen_id({sequence}, {int(next_) - numbering.step} - gen_id({sequence}, 0)); end"
+            )
+        ]
+
+    def numbered(self, schema: str, table: str, column: Column, next_: int) -> str:
+        # A sequence begins at the number here and one behind it there, by the version: one number may be left out.
+        sequence, named = self.quote(names.ours("numbers", table, column.name, LONGEST)), self.quote(column.name)
+        made = f"create sequence {sequence} start with {int(next_)}"
+        trigger = (
+            f"create trigger {sequence} for {self.table(schema, table)} before insert as begin "
+            f"if (new.{named} is null) then new.{named} = next value for {sequence}; end"
+        )
+        return f"execute block as begin execute statement {text(made)}; execute statement {text(trigger)}; end"
 
     def change_type(self, schema: str, name: str, column: Column, native: str) -> base.Statement | None:
         if types.is_blob(column.native) or types.is_blob(native):

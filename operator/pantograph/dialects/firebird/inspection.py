@@ -6,13 +6,13 @@ The monitoring tables cost tens of milliseconds a look, so nothing that is asked
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import fdb
 
 from pantograph import errors
-from pantograph.dialects.base import Role, Server, Session, indexed
+from pantograph.dialects.base import Numbering, Role, Server, Session, indexed
 from pantograph.dialects.firebird import connections, types
 from pantograph.dialects.firebird.identifiers import folded
 from pantograph.model.tables import Column, Reference, TableShape
@@ -212,6 +212,67 @@ def indexes(session: Session, table: str) -> list[tuple[str, ...]]:
         name=folded(table),
     )
     return indexed((index, place, folded(column)) for index, place, column in found)
+
+
+_BEFORE_INSERT = 1
+_BEFORE_INSERT_OR = (17, 25, 113)
+"""RDB$TRIGGER_TYPE of BEFORE INSERT, and of those that are for updates or deletes besides."""
+
+
+def numberings(session: Session, table: str, quote: Callable[[str], str]) -> list[Numbering]:
+    """Identity columns, and the column that a trigger fills from a sequence before an insert. Raises `Refused`."""
+    name = folded(table)
+    found = session.rows(
+        "select trim(rdb$field_name), trim(rdb$generator_name) from rdb$relation_fields "
+        "where rdb$relation_name = :name and rdb$generator_name is not null order by rdb$field_position",
+        name=name,
+    )
+    return [_numbering(session, quote, column, sequence) for column, sequence in found or _by_triggers(session, name)]
+
+
+def _by_triggers(session: Session, name: str) -> list[tuple[str, str]]:
+    """(column, sequence) of triggers that draw from one sequence: for the one column that they name, or the key."""
+    kinds = ", ".join(map(str, (_BEFORE_INSERT, *_BEFORE_INSERT_OR)))
+    rows = session.rows(
+        "select trim(t.rdb$trigger_name), d.rdb$depended_on_type, trim(d.rdb$depended_on_name), "
+        "trim(d.rdb$field_name) from rdb$triggers t "
+        "join rdb$dependencies d on d.rdb$dependent_name = t.rdb$trigger_name and d.rdb$dependent_type = 2 "
+        f"where t.rdb$relation_name = :name and t.rdb$trigger_type in ({kinds}) "
+        "and coalesce(t.rdb$trigger_inactive, 0) = 0 order by t.rdb$trigger_sequence, t.rdb$trigger_name",
+        name=name,
+    )
+    keys = session.rows(
+        "select trim(s.rdb$field_name) from rdb$relation_constraints c "
+        "join rdb$index_segments s on s.rdb$index_name = c.rdb$index_name "
+        "where c.rdb$relation_name = :name and c.rdb$constraint_type = 'PRIMARY KEY'",
+        name=name,
+    )
+    numbered = []
+    for trigger in dict.fromkeys(row[0] for row in rows):
+        mine = [row for row in rows if row[0] == trigger]
+        sequences = {on for _, kind, on, _ in mine if kind == _SEQUENCE}
+        columns = {column for _, kind, on, column in mine if kind == _TABLE and on == name and column}
+        key = columns & {column for (column,) in keys}
+        (chosen,) = columns if len(columns) == 1 else key if len(key) == 1 else ("",)
+        if len(sequences) == 1 and chosen:
+            numbered.append((chosen, *sequences))
+    return numbered
+
+
+_TABLE, _SEQUENCE = 0, 14
+"""RDB$DEPENDED_ON_TYPE."""
+
+
+def _numbering(session: Session, quote: Callable[[str], str], column: str, sequence: str) -> Numbering:
+    (step,) = session.row(
+        "select rdb$generator_increment from rdb$generators where rdb$generator_name = :name", name=sequence
+    )
+    name = folded(sequence)
+    try:
+        (number,) = session.row(f"select gen_id({quote(name)}, 0) from rdb$database")
+    except errors.Refused as error:
+        raise errors.Refused(f"permission denied for sequence {name}: {error}", code=error.code) from error
+    return Numbering(folded(column), f"sequence {name}", int(number) + int(step or 1), int(step or 1))
 
 
 def in_the_way(session: Session, table: str, prefix: str) -> str:

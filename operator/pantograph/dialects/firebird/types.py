@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from pantograph import errors
@@ -267,27 +267,3 @@ _ENCODERS: dict[Kind, Callable[[Any], Any]] = {
     Kind.DECIMAL: str,
     Kind.BOOLEAN: bool,
 }
-
-
-# -- checksums ---------------------------------------------------------------------------------------------------------
-
-
-def canonical(expression: str, type_: LogicalType) -> str:
-    """SQL that renders a value as the text that every engine renders."""
-    match type_.kind:
-        case Kind.BOOLEAN:
-            return f"case when {expression} then '1' when not {expression} then '0' end"
-        case Kind.INTEGER:
-            return f"cast({expression} as varchar(20))"
-        case Kind.TEXT | Kind.UUID:
-            return expression
-    raise NotImplementedError(f"{type_} has no text that all engines agree on")
-
-
-def hashed(texts: Sequence[str]) -> str:
-    """Firebird 3 has no MD5."""
-    del texts
-    raise errors.PantographError(
-        "Firebird 3 has no MD5, by which rows are compared: verify cannot compare a table that is there",
-        reason="NotSupported",
-    )
