@@ -20,6 +20,7 @@ from pantograph.apply.sources import Wanted
 from pantograph.cli import files, terminal
 from pantograph.cli.outcomes import Status
 from pantograph.cli.progress import Progress
+from pantograph.dialects import parameters
 from pantograph.reflector.process import Process
 from pantograph.reflector.reporting import Board, Seen
 
@@ -226,6 +227,7 @@ def run(asked: Asked) -> Status:
     manifests = _load(asked)
     wanted = sources.wanted(manifests, installation=asked.installation, adopt=asked.adopt)
     files.refuse_conflicts(manifests, wanted)
+    parameters.prepare_for_threads()
     live = terminal.is_live(sys.stderr)
     drawn = terminal.console(sys.stderr) if live else None
     log = terminal.Log(drawn=drawn)

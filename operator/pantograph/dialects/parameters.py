@@ -30,3 +30,9 @@ def bound(style: Style, sql: str) -> tuple[str, tuple[str, ...] | None]:
     compiled = sa.text(parameters_only(sql)).compile(dialect=sa.engine.default.DefaultDialect(paramstyle=style))
     order = compiled.positiontup
     return str(compiled), None if order is None else tuple(order)
+
+
+def prepare_for_threads() -> None:
+    """Import SQLAlchemy now: two threads that import different parts of it at a time find each other's half there, and
+    that is an ImportError."""
+    bound("qmark", "select 1")

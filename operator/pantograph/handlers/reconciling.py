@@ -511,8 +511,8 @@ class Reconciler:
         for one in group.members:
             if (one.kind, one.key) in outcome.gone:
                 continue
-            if (one.kind, one.key) not in outcome.generations:
-                continue  # it came after the look; another one is on its way
+            if outcome.generations.get((one.kind, one.key)) != one.generation:
+                continue  # it came, or was changed, after the look; another one is on its way
             status = outcomes.status(one, group, outcome, pod, now)
             if not outcomes.differs(status, one):
                 continue

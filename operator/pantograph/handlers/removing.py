@@ -78,7 +78,7 @@ def _not_now(one: Entry, error: errors.PantographError, outcome: Outcome, doing:
         why = "abandoned, as its annotation says"
     elif isinstance(error, _NoWay) and doing.age(one) > GIVES_UP:
         why = "nobody knows a way to its database any more"
-    elif doing.namespace_going and isinstance(error, errors.Unreachable) and doing.age(one) > GIVES_UP:
+    elif doing.namespace_going and isinstance(error, _AWAY) and doing.age(one) > GIVES_UP:
         why = "its namespace is going and its database cannot be reached"
     else:
         outcome.leaving[id_] = (
@@ -88,6 +88,10 @@ def _not_now(one: Entry, error: errors.PantographError, outcome: Outcome, doing:
         return
     doing.say(one, "Abandoned", f"{why}; still to be done there: {_left(one, doing)}")
     outcome.gone.add(id_)
+
+
+_AWAY = (errors.Unreachable, errors.Refused)
+"""A server that is gone, or that lets us in no more."""
 
 
 class _NoWay(errors.DependencyNotReady):

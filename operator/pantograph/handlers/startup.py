@@ -24,6 +24,7 @@ import kopf
 from pantograph import errors
 from pantograph.api.base import GROUP, VERSION
 from pantograph.api.manifests import KINDS, Key
+from pantograph.dialects import parameters
 from pantograph.handlers.exporting import Counts
 from pantograph.handlers.known import Known
 from pantograph.handlers.queue import Queue
@@ -172,6 +173,7 @@ class Operator:
 
 def run(settings: Settings, tell: Tell) -> None:
     """Wait for the Lease, then reconcile until told to stop. Raises `ClusterError` where there is nothing to watch."""
+    parameters.prepare_for_threads()
     cluster = Cluster.connect()
     operator = Operator(cluster, settings, tell)
     name = f"pantograph-{settings.template.installation}"

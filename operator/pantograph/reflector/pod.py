@@ -22,6 +22,7 @@ from pantograph.api.reflections import Reflection
 from pantograph.api.sourcetables import SourceTable
 from pantograph.apply import sources
 from pantograph.apply.sources import Wanted
+from pantograph.dialects import parameters
 from pantograph.kube import objects, secrets
 from pantograph.kube.objects import Cluster, Object
 from pantograph.metrics import exposition
@@ -277,6 +278,7 @@ class Pod:
 
 def run(settings: Settings, board: Board, tell: Tell, asked_to_stop: Callable[[], bool]) -> None:
     """Until told to stop. Raises `ClusterError` where no cluster is known."""
+    parameters.prepare_for_threads()
     cluster = Cluster.connect()
     pod = Pod(settings, cluster, board, tell)
     counts = counting.Counting(board, pod.processes)

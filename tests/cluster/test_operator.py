@@ -1,0 +1,252 @@
+"""The operator in a cluster: what a user of kubectl sees, from `apply` to a row copied, and to nothing left behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster.cluster import Cluster, KubectlFailed, Object
+from tests.servers import TestDatabase
+from tests.support.comparison import wait_until
+
+pytestmark = pytest.mark.full
+
+OURS = "select count(*) from pg_namespace where nspname = 'pantograph'"
+GROUP = "pantograph.dev/v1alpha1"
+
+
+@pytest.fixture
+def namespace(operator: Cluster) -> Iterator[str]:
+    with operator.namespace() as name:
+        yield name
+
+
+class Mirror:
+    """A table of one database, mirrored into another by objects in a namespace."""
+
+    def __init__(self, cluster: Cluster, namespace: str, source: TestDatabase, destination: TestDatabase) -> None:
+        self.cluster, self.namespace, self.source, self.destination = cluster, namespace, source, destination
+        source.execute("create table orders (id int primary key, item text)")
+        source.execute("insert into orders select n, 'item ' || n from generate_series(1, 500) n")
+
+    def objects(self, **reflection: Any) -> list[Object]:
+        """All that is to be applied, what refers before what is referred to."""
+        return [
+            {
+                "apiVersion": GROUP,
+                "kind": "Reflection",
+                "metadata": {"name": "orders"},
+                "spec": {
+                    "sourceTableRef": {"name": "orders"},
+                    "destination": {"databaseRef": {"name": "warehouse"}, "schema": "public", "table": "orders"},
+                    **reflection,
+                },
+            },
+            {
+                "apiVersion": GROUP,
+                "kind": "SourceTable",
+                "metadata": {"name": "orders"},
+                "spec": {"databaseRef": {"name": "shop"}, "schema": "public", "table": "orders"},
+            },
+            *self.destination.manifests("destination", name="warehouse"),
+            *self.source.manifests("source", name="shop"),
+        ]
+
+    def apply(self, **reflection: Any) -> None:
+        """All of it at once, and until it is Ready."""
+        self.cluster.apply(self.objects(**reflection), self.namespace)
+        self.ready()
+
+    def ready(self) -> None:
+        """Until the Reflection is Ready."""
+        try:
+            self.cluster.wait("Ready", "reflection/orders", self.namespace, patience=90)
+        except KubectlFailed as error:
+            listed = self.cluster.kubectl("get", "pantograph,pods,events", "-o", "wide", "-n", self.namespace)
+            raise AssertionError(listed) from error
+
+    def patch(self, kind: str, name: str, **content: Any) -> None:
+        """Change an object."""
+        body = json.dumps(content)
+        self.cluster.kubectl("patch", kind, name, "-n", self.namespace, "--type=merge", "--patch", body)
+
+    def follows(self) -> None:
+        """Until a row that is written now has arrived."""
+        ((number,),) = self.source.execute("select coalesce(max(id), 0) + 1 from orders")
+        self.source.execute(f"insert into orders values ({number}, 'probe')")
+        wait_until(lambda: self.written(f"select 1 from orders where id = {number}"), f"row {number} to arrive", 60)
+
+    def written(self, sql: str) -> list[tuple[Any, ...]]:
+        """What a statement says at the destination."""
+        return self.destination.execute(sql, "destination")
+
+    def equal(self) -> bool:
+        """Whether both tables are the same."""
+        rows = "select id, item from orders order by id"
+        return self.source.execute(rows) == self.written(rows)
+
+    def condition(self, kind: str, name: str, type_: str = "Ready") -> Object:
+        """One condition; empty when it is not there."""
+        status = self.cluster.get(kind, name, self.namespace).get("status", {})
+        return next((one for one in status.get("conditions", []) if one["type"] == type_), {})
+
+    def reason(self, kind: str, name: str) -> str:
+        """Why an object is Ready or is not."""
+        return str(self.condition(kind, name).get("reason", ""))
+
+    def nothing_left(self) -> None:
+        """Until neither database holds anything of ours."""
+        wait_until(lambda: self.source.execute(OURS) == [(0,)], "the source to hold nothing of ours", 60)
+        wait_until(lambda: self.written(OURS) == [(0,)], "the destination to hold nothing of ours", 60)
+
+
+@pytest.fixture
+def mirror(operator: Cluster, namespace: str, pg_db: Callable[..., TestDatabase]) -> Iterator[Mirror]:
+    yield Mirror(operator, namespace, pg_db(), pg_db())
+    # Before the databases go: the operator takes what is ours out of them.
+    operator.kubectl("delete", "namespace", namespace, "--wait=false", "--ignore-not-found")
+    operator.wait_gone("namespace", namespace, patience=120)
+
+
+def test_manifests_in_any_order_become_a_live_copy_and_go_without_a_trace(mirror: Mirror) -> None:
+    for one in mirror.objects():
+        mirror.cluster.apply([one], mirror.namespace)
+    mirror.ready()
+    mirror.follows()
+    wait_until(mirror.equal, "both tables to be equal")
+    for kind, name in (("database", "shop"), ("database", "warehouse"), ("sourcetable", "orders")):
+        mirror.cluster.wait("Ready", f"{kind}/{name}", mirror.namespace)
+    told = [one["reason"] for one in mirror.cluster.objects("events", mirror.namespace)]
+    assert {"CaptureInstalled", "Replicating"} <= set(told)
+
+    words = ("delete", "--wait=false", "-n", mirror.namespace)
+    mirror.cluster.kubectl(*words, "secret", "--all")
+    mirror.cluster.kubectl(*words, "database", "shop")
+    for kind in ("sourcetable", "reflection"):
+        mirror.cluster.kubectl(*words, kind, "orders")
+    mirror.cluster.kubectl(*words, "database", "warehouse")
+    for kind, name in (
+        ("reflection", "orders"), ("sourcetable", "orders"), ("database", "shop"), ("database", "warehouse"),
+        ("deployment", "shop-reflector"),
+    ):  # fmt: skip
+        mirror.cluster.wait_gone(kind, name, mirror.namespace, 90)
+    mirror.nothing_left()
+    assert mirror.written("select count(*) > 500 from orders") == [(True,)]
+
+
+def test_a_namespace_goes_at_once_and_leaves_nothing(mirror: Mirror) -> None:
+    mirror.apply()
+    mirror.cluster.kubectl("delete", "namespace", mirror.namespace, "--wait=false")
+    mirror.cluster.wait_gone("namespace", mirror.namespace, patience=120)
+    mirror.nothing_left()
+
+
+def test_a_rotated_secret_is_used_without_a_restart(mirror: Mirror) -> None:
+    mirror.apply()
+    at = mirror.source.url("source")
+    superuser = mirror.source.superuser()
+    with superuser.cursor() as cursor:
+        cursor.execute(f"alter role {at['username']} password 'rotated'")
+        mirror.patch("secret", "shop-credentials", stringData={"password": "rotated"})
+        cursor.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", (at["username"],))
+        superuser.commit()
+    mirror.follows()
+    mirror.ready()
+    (pod,) = mirror.cluster.objects("pods", mirror.namespace, "pantograph.dev/database=shop")
+    assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
+
+
+def test_what_a_spec_says_anew_is_done_without_a_restart(mirror: Mirror) -> None:
+    mirror.apply()
+    mirror.patch("reflection", "orders", spec={"paused": True})
+    wait_until(lambda: mirror.reason("reflection", "orders") == "Paused", "the Reflection to be paused")
+    mirror.patch("reflection", "orders", spec={"paused": False, "where": "id > 100"})
+    wait_until(lambda: mirror.written("select min(id) from orders") == [(101,)], "other rows to have gone", 60)
+    mirror.ready()
+    mirror.follows()
+
+
+def test_what_is_missing_is_said_and_waited_for(mirror: Mirror) -> None:
+    reflection, table, *databases = mirror.objects()
+    mirror.cluster.apply([reflection], mirror.namespace)
+    wait_until(lambda: mirror.reason("reflection", "orders") == "SourceTableNotFound", "the missing SourceTable")
+    mirror.cluster.apply([table], mirror.namespace)
+    wait_until(lambda: mirror.reason("sourcetable", "orders") == "DatabaseNotFound", "the missing Database")
+    mirror.cluster.apply([one for one in databases if one["kind"] == "Database"], mirror.namespace)
+    wait_until(lambda: mirror.reason("database", "shop") == "SecretNotFound", "the missing Secret")
+    assert "shop-credentials" in mirror.condition("database", "shop")["message"]
+    assert mirror.condition("database", "shop", "Reconciling")["status"] == "True"
+    mirror.cluster.apply(databases, mirror.namespace)
+    mirror.ready()
+
+
+def test_what_only_the_database_knows_is_a_condition_that_waits_for_a_person(mirror: Mirror) -> None:
+    mirror.written("create table orders (id int primary key, item text)")
+    mirror.written("insert into orders values (9999, 'not ours')")
+    mirror.cluster.apply(mirror.objects(), mirror.namespace)
+    wait_until(lambda: mirror.reason("reflection", "orders") == "DestinationNotEmpty", "the table to be refused", 60)
+    assert mirror.condition("reflection", "orders", "Stalled")["status"] == "True"
+    assert "spec.destination.existing" in mirror.condition("reflection", "orders")["message"]
+
+
+WRONG: list[tuple[str, str, dict[str, Any], str]] = [
+    ("Database", "path", {"dialect": "postgresql", "path": "/x"}, "spec.path"),
+    ("Database", "credentials", {"dialect": "postgresql", "host": "h"}, "spec.credentials"),
+    (
+        "Database", "a password in options",
+        {"dialect": "postgresql", "credentials": {"secretName": "s"}, "options": {"password": "x"}}, "spec.options",
+    ),
+    ("SourceTable", "a column twice", {"databaseRef": {"name": "d"}, "table": "t", "keyColumns": ["a", "a"]},
+     "spec.keyColumns"),
+    ("Reflection", "exclude with columns", {"columns": [{"source": "a"}], "exclude": ["b"]}, "spec.exclude"),
+    ("Reflection", "two contents", {"columns": [{"source": "a"}, {"source": "b", "value": 1}]}, "spec.columns[1]"),
+    ("Reflection", "Mark", {"onDelete": "Mark"}, "spec.softDelete"),
+    ("Reflection", "a word that is none", {"onError": "Hope"}, "spec.onError"),
+    ("Reflection", "a field that is none", {"destinaton": {}}, "destinaton"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "what", "spec", "path"), WRONG, ids=[f"{one[0]}-{one[1]}" for one in WRONG])
+def test_the_api_server_refuses_it_with_its_path(
+    operator: Cluster, kind: str, what: str, spec: dict[str, Any], path: str
+) -> None:
+    if kind == "Reflection":
+        spec = {
+            "sourceTableRef": {"name": "orders"},
+            "destination": {"databaseRef": {"name": "d"}, "table": "t"},
+            **spec,
+        }
+    made = {"apiVersion": GROUP, "kind": kind, "metadata": {"name": "wrong"}, "spec": spec}
+    with pytest.raises(KubectlFailed) as refused:
+        operator.apply([made], "default", "--dry-run=server")
+    assert path in str(refused.value)
+
+
+def test_what_cannot_be_changed_is_refused_by_the_api_server(operator: Cluster, namespace: str) -> None:
+    reflection = {
+        "apiVersion": GROUP,
+        "kind": "Reflection",
+        "metadata": {"name": "orders"},
+        "spec": {
+            "sourceTableRef": {"name": "orders"},
+            "destination": {"databaseRef": {"name": "d"}, "table": "t", "createTable": True},
+        },
+    }
+    operator.apply([reflection], namespace)
+    for path, change in (
+        ("spec.sourceTableRef", {"sourceTableRef": {"name": "others"}}),
+        ("spec.destination.table", {"destination": {"table": "u"}}),
+        ("spec.destination.schema", {"destination": {"schema": "s"}}),
+    ):
+        with pytest.raises(KubectlFailed) as refused:
+            operator.kubectl(
+                "patch", "reflection", "orders", "-n", namespace, "--type=merge", "-p", json.dumps({"spec": change})
+            )
+        assert path in str(refused.value)
+    operator.kubectl(
+        "patch", "reflection", "orders", "-n", namespace, "--type=merge", "-p",
+        json.dumps({"spec": {"destination": {"createTable": False}}}),
+    )  # fmt: skip
