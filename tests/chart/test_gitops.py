@@ -13,6 +13,7 @@ import yaml
 from pantograph.api import acting, conditions, manifests
 from pantograph.cli.outcomes import Status
 from tests.chart.conftest import ROOT, built
+from tests.support.kstatus import kstatus
 
 FOLDER = ROOT / "examples" / "gitops"
 PAGE = (ROOT / "docs" / "howto" / "gitops.md").read_text(encoding="utf-8")
@@ -132,22 +133,6 @@ def test_the_config_map_of_argo_cd_has_the_script_for_every_kind():
 # Health, for Flux, kubectl and whoever reads as kstatus does.
 
 
-def kstatus(body):
-    """The rules of kstatus for kinds it does not know, in its order.
-
-    https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/status/generic.go
-    """
-    status = body.get("status", {})
-    if "observedGeneration" in status and status["observedGeneration"] != body["metadata"]["generation"]:
-        return "InProgress"
-    said = {one["type"]: one["status"] for one in status.get("conditions", ())}
-    if said.get("Reconciling") == "True":
-        return "InProgress"
-    if said.get("Stalled") == "True":
-        return "Failed"
-    return "Current" if said.get("Ready", "True") == "True" else "InProgress"
-
-
 @pytest.mark.parametrize(
     ("body", "word"),
     [
@@ -160,8 +145,9 @@ def kstatus(body):
         (thing(conditions.reconciling(STUCK, "Snapshotting", generation=3, now=NOW)), "InProgress"),
     ],
 )
-def test_kstatus_reads_what_the_conditions_say(body, word):
-    assert kstatus(body) == word
+def test_flux_and_kubectl_read_what_the_conditions_say(body, word):
+    said = {one["type"]: one["status"] for one in body["status"]["conditions"]}
+    assert kstatus(body["metadata"]["generation"], body["status"]["observedGeneration"], said) == word
 
 
 def test_a_fresh_object_is_not_taken_for_done():

@@ -248,12 +248,24 @@ def test_services_and_disruption_budgets_and_policies_find_the_pods(rendered):
             assert any(wanted <= labels.items() for labels in (*pods.values(), reflector)), one["metadata"]["name"]
 
 
-def test_the_console_is_off_unless_asked_for_and_has_no_rights(rendered):
+def test_the_console_is_off_unless_asked_for_and_changes_nothing_by_itself(rendered):
     assert "mirror-pantograph-console" not in kinds(rendered(), "Deployment")
     objects = rendered("whole")
-    assert "mirror-pantograph-console" in kinds(objects, "Deployment")
+    told = container(objects, "mirror-pantograph-console")["args"]
+    assert told == ["console", "--address=0.0.0.0:8090", "--installation=production"]
+    rights = granted(only(objects, "ClusterRole", "ours-mirror-pantograph-console"))
+    assert {verb for _, _, verb in rights} == {"get", "list", "watch"}
+    assert {resource for _, resource, _ in rights} == {"databases", "sourcetables", "reflections", "events"}
+    objects = rendered({"console": {"enabled": True, "readByPortForward": False}})
     bound = {subject["name"] for one in objects if one["kind"].endswith("RoleBinding") for subject in one["subjects"]}
     assert bound == {"mirror-pantograph"}
+
+
+def test_the_console_reads_in_the_namespaces_named_and_nowhere_else(rendered):
+    objects = rendered({"console": {"enabled": True}, "watch": {"namespaces": ["sales"]}})
+    assert "--namespace=sales" in container(objects, "mirror-pantograph-console")["args"]
+    assert only(objects, "Role", "ours-mirror-pantograph-console")["metadata"]["namespace"] == "sales"
+    assert "ours-mirror-pantograph-console" not in kinds(objects, "ClusterRole")
 
 
 def test_extra_objects_are_templates(rendered):
