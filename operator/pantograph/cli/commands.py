@@ -361,6 +361,28 @@ def crds() -> None:
     print("---\n".join(schema.render(name) for name in schema.crds()), end="")
 
 
+@app.command(short_help="Web pages over a cluster.")
+def console(
+    address: Annotated[str, typer.Option(metavar="ADDRESS:PORT", help="Where it listens.")] = "127.0.0.1:8090",
+    namespaces: Annotated[
+        list[str] | None,
+        typer.Option("--namespace", "-n", metavar="NAME", envvar="PANTOGRAPH_NAMESPACES", help="Show these alone."),
+    ] = None,
+    installation: Annotated[
+        str, typer.Option(metavar="NAME", envvar="PANTOGRAPH_INSTALLATION", help="Whose capture this is.")
+    ] = "pantograph",
+) -> None:
+    """Serve the pages of `run --console` over the objects of a cluster, until SIGTERM.
+
+    With your kubeconfig it does what you may do. In a pod it does what the bearer token allows that a proxy passes on;
+    through a port-forward it shows what its own ServiceAccount may read.
+    """
+    from pantograph.cli.consoling import cluster
+
+    listed = [name for one in namespaces or [] for name in one.replace(",", " ").split()]
+    cluster.run(address, list(dict.fromkeys(listed)), installation)
+
+
 @app.command(short_help="The operator's process, in a cluster.")
 def operator(
     namespaces: Annotated[

@@ -168,6 +168,8 @@ class Store(Protocol):
     """Where the objects are, for a person: `mirror/`, `cluster west`."""
     refuses: str
     """Why nothing can be changed here; "" when it can."""
+    wrong_means: str
+    """What follows from what is wrong."""
 
     def objects(self) -> Manifests:
         """All objects that this person may see."""

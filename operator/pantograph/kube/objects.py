@@ -92,6 +92,25 @@ class Cluster:
         settings.retries = urllib3.Retry(total=0)
         return Cluster(client.ApiClient(settings))
 
+    def as_bearer(self, token: str) -> Cluster:
+        """The same API server with the rights of whoever holds this token, and none of our own."""
+        ours = self.api.configuration
+        settings = client.Configuration()
+        for name in (
+            "host",
+            "proxy",
+            "ssl_ca_cert",
+            "ca_cert_data",
+            "verify_ssl",
+            "assert_hostname",
+            "tls_server_name",
+        ):
+            setattr(settings, name, getattr(ours, name))
+        settings.connection_pool_maxsize, settings.retries = CONNECTIONS, ours.retries
+        settings.api_key = {"BearerToken": token}
+        settings.api_key_prefix = {"BearerToken": "Bearer"}
+        return Cluster(client.ApiClient(settings))
+
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object | None:

@@ -1,0 +1,151 @@
+"""`pantograph console` over a real API server: the same pages, with the rights of the person and never more."""
+
+import re
+
+import pytest
+
+from tests.cluster import control as controls
+from tests.console.conftest import make_shop, wait_for
+from tests.servers import processes
+
+pytestmark = pytest.mark.full
+OURS = "pantograph.dev"
+EVERYTHING = (
+    {"apiGroups": [OURS], "resources": ["*"], "verbs": ["*"]},
+    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["list"]},
+)
+LOOKING = ({"apiGroups": [OURS], "resources": ["*"], "verbs": ["get", "list"]},)
+
+
+@pytest.fixture(scope="module")
+def control(tmp_path_factory):
+    """An API server that knows Maria, who may do everything of ours, and Bert, who may look."""
+    with controls.running(tmp_path_factory.mktemp("control"), "maria", "bert") as running:
+        running.kubectl("apply", "--server-side", "--filename", "crds")
+        running.kubectl("wait", "--for=condition=Established", "crd", "--all")
+        running.grant("maria", *EVERYTHING)
+        running.grant("bert", *LOOKING)
+        yield running
+
+
+@pytest.fixture
+def shop(control, pg_db, monkeypatch, start):
+    """Two databases, an operator, and a console that runs as the administrator."""
+    monkeypatch.setenv("KUBECONFIG", str(control.kubeconfig))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    source, destination = pg_db(), pg_db()
+    make_shop(source)
+    control.apply([*source.manifests(name="shop"), *destination.manifests("destination", name="copy")])
+    operator = start("operator", "--installation", "tests", "--port", processes.free_port())
+    yield source, destination, operator
+    control.kubectl("delete", "reflections,sourcetables", "--all", "--wait=true", "--timeout=40s")
+    control.kubectl("delete", "databases", "--all", "--wait=true", "--timeout=40s")
+
+
+def opened(start, *options):
+    console = start("console", "--address", "127.0.0.1:0", "--installation", "tests", *options)
+    console.said("the console was opened url=")
+    return re.search(r"console was opened url=(\S+)", "".join(console.errors))[1]
+
+
+def as_person(visitor, url, person):
+    """A browser whose requests a proxy sends on with the person's token."""
+    return visitor(url, extra_http_headers={"Authorization": f"Bearer token-of-{person}"})
+
+
+def copied(destination):
+    return destination.execute("select * from orders", role="superuser")
+
+
+def test_the_life_of_a_reflection_by_clicks_with_the_rights_of_a_person(shop, control, start, visitor):
+    source, destination, _ = shop
+    url = opened(start)
+    me = as_person(visitor, url, "maria")
+    me.go()
+    me.sees("Nothing is mirrored yet")
+    me.click("Make the first one", "link")
+    me.page.get_by_role("radio", name="shop").check()
+    me.click("Look at its tables")
+    me.click("public.orders", "link")
+    me.page.get_by_label("Only rows where").fill("quantity <= 10")
+    me.page.get_by_label("Destination Database").select_option("copy")
+    me.click("See what it does")
+    me.sees(re.compile("create.* trigger", re.IGNORECASE))
+    me.click("Make it")
+    me.sees("Reflection orders was made")
+    reflector = start("reflector", "--database", "shop", "--installation", "tests", "--port", processes.free_port())
+    me.sees("Replicating", timeout=60_000)
+    wait_for(lambda: len(copied(destination)) == 10)
+    me.examine()
+
+    me.click("Pause")
+    me.sees("is paused")
+    me.sees("Paused")
+    source.execute("update orders set quantity = 5 where id = 20")
+    me.click("Resume")
+    wait_for(lambda: len(copied(destination)) == 11)
+
+    me.page.reload()
+    me.click("Edit", "link")
+    me.page.get_by_label("Only rows where").fill("quantity <= 2")
+    me.click("See what it does")
+    me.click("Apply the change")
+    me.sees("was changed")
+    wait_for(lambda: len(copied(destination)) == 2)
+
+    me.click("Verify")
+    me.sees("all are equal")
+    me.click("Delete", "link")
+    me.click("Delete it")
+    me.sees("is being deleted")
+    wait_for(lambda: not control.kubectl("get", "reflections,sourcetables", "--ignore-not-found"), 60.0)
+    assert reflector.process.poll() is None
+
+
+def test_who_may_look_sees_everything_and_can_do_nothing(shop, control, start, visitor):
+    control.apply(
+        [
+            {"apiVersion": f"{OURS}/v1alpha1", "kind": "SourceTable", "metadata": {"name": "orders"},
+             "spec": {"databaseRef": {"name": "shop"}, "schema": "public", "table": "orders"}},
+            {"apiVersion": f"{OURS}/v1alpha1", "kind": "Reflection", "metadata": {"name": "orders"},
+             "spec": {"sourceTableRef": {"name": "orders"},
+                      "destination": {"databaseRef": {"name": "copy"}, "schema": "public", "table": "orders"}}},
+        ]
+    )  # fmt: skip
+    me = as_person(visitor, opened(start), "bert")
+    me.go("reflections/default/orders")
+    before = control.kubectl("get", "reflection", "orders", "--output", "jsonpath={.spec}")
+    for button in ("Pause", "Resync"):
+        me.click(button)
+        me.sees("forbidden")
+        me.page.go_back()
+    me.click("Verify")
+    me.sees(re.compile("secrets.*forbidden"))
+    me.go("new?database=default/shop")
+    me.sees(re.compile("secrets.*forbidden"))
+    me.go("reflections/default/orders/delete")
+    me.click("Delete it")
+    me.sees("forbidden")
+    assert control.kubectl("get", "reflection", "orders", "--output", "jsonpath={.spec}") == before
+    me.complaints = [one for one in me.complaints if "502" not in one]
+
+
+@pytest.mark.night
+def test_a_token_that_nobody_has_is_told_so(shop, start, visitor):
+    me = as_person(visitor, opened(start), "nobody")
+    me.go()
+    me.sees("does not know this token")
+    me.complaints = [one for one in me.complaints if "401" not in one]
+
+
+def test_through_a_port_forward_it_can_only_be_looked_at(shop, start, visitor, monkeypatch):
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")  # as in a pod
+    me = visitor(opened(start))
+    me.go("databases/default/shop")
+    me.sees("postgresql")
+    me.go("new?database=default/shop&schema=public&table=orders")
+    me.sees("You are not logged in")
+    me.click("See what it does")
+    me.sees("What it does")
+    assert me.page.get_by_role("button", name="Make it").count() == 0
