@@ -169,6 +169,25 @@ def test_what_a_spec_says_anew_is_done_without_a_restart(mirror: Mirror) -> None
     mirror.follows()
 
 
+@pytest.mark.night  # a reflector looks for its triggers once a minute
+def test_capture_that_somebody_drops_is_installed_again_and_what_was_missed_is_copied(mirror: Mirror) -> None:
+    mirror.apply()
+    triggers = mirror.source.execute(
+        "select tgname from pg_trigger where tgrelid = 'orders'::regclass and not tgisinternal"
+    )
+    assert triggers
+    for (name,) in triggers:
+        mirror.source.execute(f'drop trigger "{name}" on orders')
+    mirror.source.execute("update orders set item = 'unseen' where id = 7")
+    wait_until(
+        lambda: mirror.written("select item from orders where id = 7") == [("unseen",)],
+        "what was missed to be there",
+        150,
+    )
+    mirror.follows()
+    mirror.ready()
+
+
 def test_what_is_missing_is_said_and_waited_for(mirror: Mirror) -> None:
     reflection, table, *databases = mirror.objects()
     mirror.cluster.apply([reflection], mirror.namespace)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pantograph import errors
-from pantograph.api import reading
+from pantograph.api import conditions, reading
 from pantograph.api.base import Resource
 from pantograph.api.databases import Database
 from pantograph.api.manifests import KINDS, Key
@@ -102,15 +102,14 @@ class Known:
         self._lock = threading.RLock()
         self._entries: dict[tuple[str, Key], Entry] = {}
         self._deployments: dict[Key, Object] = {}
-        self._missed: dict[tuple[str, Key, str], float] = {}
+        self._missed: dict[tuple[str, Key], tuple[int, float]] = {}
 
     def see(self, body: Object) -> tuple[set[Key], bool]:
         """An object as it is now: the groups that it concerns, and whether more than its status is another."""
         new = entry(body)
         with self._lock:
             before = self._entries.get((new.kind, new.key))
-            if before is not None and _version(before.body) == _version(body):
-                self._missed.pop((new.kind, new.key, _version(body)), None)
+            if before is not None and not _newer(body, before.body):
                 return set(), False
             self._entries[new.kind, new.key] = new
             return self._concerned(new), before is None or _essence(before.body) != _essence(body)
@@ -123,8 +122,9 @@ class Known:
             self._entries.pop((kind, key), None)
             return concerned
 
-    def listed(self, kind: str, bodies: Iterable[Object], now: float, namespace: str = "") -> set[Key]:
-        """All objects of a kind (in a namespace), as a listing tells: the groups of those that no watch told of."""
+    def listed(self, kind: str, bodies: Iterable[Object], version: str, now: float, namespace: str = "") -> set[Key]:
+        """All objects of a kind (in a namespace), as a listing tells that was made at a version: the groups of those
+        that no watch told of."""
         concerned: set[Key] = set()
         with self._lock:
             there = set()
@@ -134,9 +134,15 @@ class Known:
                 groups, _ = self.see(body)
                 concerned |= groups
                 if groups:
-                    self._missed[kind, key, _version(body)] = now
-            for known, key in list(self._entries):
-                if known == kind and key not in there and namespace in ("", key[0]):
+                    self._missed.setdefault((kind, key), (_version(body), now))
+            for (known, key), one in list(self._entries.items()):
+                # One that was made while the list was on its way is not in it.
+                if (
+                    known == kind
+                    and key not in there
+                    and namespace in ("", key[0])
+                    and _version(one.body) <= int(version)
+                ):
                     concerned |= self.drop(kind, key)
         return concerned
 
@@ -144,17 +150,15 @@ class Known:
         """The watch has told of an object, too late or not."""
         key = (body["metadata"]["namespace"], body["metadata"]["name"])
         with self._lock:
-            for missed in [one for one in self._missed if one[:2] == (body["kind"], key)]:
-                del self._missed[missed]
+            missed = self._missed.get((body["kind"], key))
+            if missed is not None and _version(body) >= missed[0]:
+                del self._missed[body["kind"], key]
 
     def deaf(self, now: float) -> bool:
         """Whether the watch has not told for a minute of what a listing had."""
         with self._lock:
-            for kind, key, version in list(self._missed):
-                there = self._entries.get((kind, key))
-                if there is None or _version(there.body) != version:
-                    del self._missed[kind, key, version]
-            return any(now - since > MISSED_FOR for since in self._missed.values())
+            self._missed = {id_: missed for id_, missed in self._missed.items() if id_ in self._entries}
+            return any(now - since > MISSED_FOR for _, since in self._missed.values())
 
     def deployment(self, key: Key) -> Object | None:
         """The reflector's Deployment of a Database, as last seen."""
@@ -227,8 +231,14 @@ class Known:
         return found
 
 
-def _version(body: Object) -> str:
-    return f"{body['metadata'].get('uid', '')}/{body['metadata'].get('resourceVersion', '')}"
+def _version(body: Object) -> int:
+    """Grows with every change: the API server promises that versions of one kind can be compared as numbers."""
+    return int(body["metadata"]["resourceVersion"])
+
+
+def _newer(body: Object, before: Object) -> bool:
+    """Whether it is a later state than the one before: a listing may arrive behind an event that came after it."""
+    return _version(body) > _version(before) or body["metadata"].get("uid") != before["metadata"].get("uid")
 
 
 def _essence(body: Object) -> tuple[Any, ...]:
@@ -240,4 +250,9 @@ def _essence(body: Object) -> tuple[Any, ...]:
         metadata.get("deletionTimestamp"),
         metadata.get("annotations"),
         metadata.get("finalizers"),
+        # The reflector has met what is the operator's to mend.
+        any(
+            one["type"] == conditions.REPLICATING and one["reason"] == "CaptureNotInstalled"
+            for one in (body.get("status") or {}).get("conditions") or ()
+        ),
     )

@@ -105,6 +105,8 @@ def _connected(key: Key, doing: Doing) -> Iterator[tuple[Session, Dialect]]:
     address = doing.address(key)
     if address is None:
         raise _NoWay(f"Database {key[1]} or its Secret is gone, and nobody remembers how to connect to it")
+    if address.path:
+        raise _NoWay(f"{address.path} is a file that the operator does not see; run `pantograph remove` where it is")
     dialect = dialects.load(address)
     session = Session(dialect, Role.ADMIN)
     try:

@@ -95,8 +95,8 @@ class Operator:
         """See all objects and all reflectors, whatever the watch told."""
         for namespace in self.settings.namespaces or ("",):
             for kind in KINDS.values():
-                bodies, _ = self.cluster.list(objects.kind_of(kind), namespace)
-                for key in self.known.listed(kind.KIND, bodies, time.monotonic(), namespace):
+                bodies, version = self.cluster.list(objects.kind_of(kind), namespace)
+                for key in self.known.listed(kind.KIND, bodies, version, time.monotonic(), namespace):
                     self.queue.add(key)
             bodies, _ = self.cluster.list(objects.DEPLOYMENT, namespace, labelSelector=workloads.DATABASE_LABEL)
             for body in bodies:

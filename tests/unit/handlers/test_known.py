@@ -78,7 +78,7 @@ def test_an_object_that_cannot_be_read_is_known_with_its_reason():
 def test_a_watch_that_does_not_tell_for_a_minute_what_a_listing_had_is_deaf():
     known = seen(*SHOP)
     newer = database("shop", version=7)
-    known.listed("Database", [newer, database("warehouse")], 100.0)
+    known.listed("Database", [newer, database("warehouse")], "9", 100.0)
     assert not known.deaf(100.0 + MISSED_FOR)
     assert known.deaf(101.0 + MISSED_FOR)
     known.told(newer)
@@ -87,7 +87,26 @@ def test_a_watch_that_does_not_tell_for_a_minute_what_a_listing_had_is_deaf():
 
 def test_what_a_listing_has_not_is_gone_in_its_namespace_alone():
     known = seen(*SHOP)
-    known.listed("Database", [], 100.0, "other")
+    known.listed("Database", [], "9", 100.0, "other")
     assert known.group(("ns", "shop")).database is not None
-    known.listed("Database", [], 100.0, "ns")
+    known.listed("Database", [], "9", 100.0, "ns")
     assert known.group(("ns", "shop")).database is None
+
+
+def test_a_listing_that_arrives_late_takes_nothing_back():
+    known = seen(database("shop", version=5), database("new", version=8))
+    known.listed("Database", [database("shop", version=3)], "6", 100.0)
+    shop, new = known.group(("ns", "shop")).database, known.group(("ns", "new")).database
+    assert shop is not None
+    assert shop.body["metadata"]["resourceVersion"] == "5"
+    assert new is not None
+    assert not known.deaf(1000.0)
+
+
+def test_a_capture_that_the_reflector_misses_is_looked_for():
+    known = seen(*SHOP)
+    body = reflection("copy", "orders", "warehouse")
+    body["metadata"]["resourceVersion"] = "2"
+    told = {"type": "Replicating", "status": "False", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    _, whole = known.see({**body, "status": {"conditions": [{**told, "reason": "CaptureNotInstalled"}]}})
+    assert whole
