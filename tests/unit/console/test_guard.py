@@ -61,12 +61,19 @@ def test_every_answer_carries_the_policy(host):
     assert "unsafe" not in found["content-security-policy"]
 
 
-def test_a_token_is_one_persons_and_one_processs():
+def test_a_token_is_one_persons_and_all_replicas_know_it():
     ours, theirs = Tokens(), Tokens()
-    assert ours.holds("a", ours.of("a"))
-    assert not ours.holds("b", ours.of("a"))
-    assert not theirs.holds("a", ours.of("a"))
-    assert not ours.holds("a", "ü")
+    assert ours.holds("Bearer a", ours.of("Bearer a"))
+    assert theirs.holds("Bearer a", ours.of("Bearer a"))
+    assert not ours.holds("Bearer b", ours.of("Bearer a"))
+    assert not ours.holds("Bearer a", "ü")
+    assert "Bearer a" not in ours.of("Bearer a")
+
+
+def test_a_token_of_nobody_in_particular_is_one_processs():
+    ours, theirs = Tokens(), Tokens()
+    assert ours.holds("", ours.of(""))
+    assert not theirs.holds("", ours.of(""))
 
 
 @pytest.mark.parametrize(
