@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 Point = tuple[float, float | None]
 """A time in seconds and a value; None where nobody knows."""
 WIDTH, HEIGHT = 640.0, 160.0
-LEFT, BOTTOM, TOP = 56.0, 22.0, 8.0
+LEFT, BOTTOM, TOP = 68.0, 22.0, 10.0
 
 
 def nice(top: float) -> float:
