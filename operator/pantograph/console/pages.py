@@ -110,6 +110,8 @@ class Pages:
             return self._wrong(store, 502, str(error))
         except ValueError:
             return self._wrong(store, 400, "This form cannot be read.")
+        except Exception as error:  # a bug: its place is told, and not its text, which may quote a row
+            return self._wrong(store, 500, str(errors.Bug(error)))
 
     def render(self, template: str, status: int, /, **values: Any) -> Response:
         """A template with these values."""

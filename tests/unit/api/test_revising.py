@@ -99,8 +99,12 @@ def test_json_is_written_as_json():
 
 @pytest.mark.parametrize(
     "text",
-    ["a: &x {stream: y}\nspec: *x\n", BLOCK.replace("copy", "'{{ copy }}'")],
-    ids=["alias", "template"],
+    [
+        "a: &x {stream: y}\nspec: *x\n",
+        "a: &x\n  stream: y\nspec: *x\n",
+        BLOCK.replace("copy", "'{{ copy }}'"),
+    ],
+    ids=["alias", "alias-of-a-block", "template"],
 )
 def test_what_cannot_be_changed_alone_is_refused(text):
     with pytest.raises(editing.CannotEditError):

@@ -290,7 +290,7 @@ class LocalStore(Asking):
         try:
             mark, text = _read(path)
             left = revising.without(text, origin)
-            if left:
+            if left or str(path) in self._paths:  # a file that the call names must stay
                 changing.write(path, mark + left)
             else:
                 path.unlink()
@@ -349,7 +349,7 @@ class Looking:
 
     def _run(self) -> None:
         while time.monotonic() - self._asked < ASKED_WITHIN:
-            with contextlib.suppress(errors.PantographError):
+            with contextlib.suppress(Exception):  # whatever it is, the next look may be better
                 self._latest = standing.look(self._objects(), self._installation)
             self._first.set()
             time.sleep(LOOK_EVERY)
