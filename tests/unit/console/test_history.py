@@ -84,6 +84,15 @@ def test_a_gap_is_drawn_as_a_gap():
     assert drawn([(0.0, 1.0), (1.0, 1.0), (2.0, None), (3.0, 1.0), (4.0, 1.0)]).count("<polyline") == 2
 
 
+def test_a_long_history_is_drawn_with_few_points_and_no_peak_is_lost():
+    points = [(float(n), 9.0 if n == 451 else 1.0) for n in range(900)]
+    assert charts.thinned(points, 40)[-1] == (899.0, 1.0)
+    assert len(charts.thinned(points, 40)) <= 40
+    assert max(value for _, value in charts.thinned(points, 40)) == 9.0
+    assert len(str(charts.spark(points, title="", least=1.0))) < 1000
+    assert None in [value for _, value in charts.thinned([(0.0, None), *points], 40)]
+
+
 def test_a_chart_brings_no_style_of_its_own():
     text = drawn([(0.0, 1.0), (1.0, 2.0)], title='<a href="x">')
     assert not re.search(r"style=|<a ", text)
