@@ -4,6 +4,7 @@ import json
 import os
 import ssl
 import sys
+import time
 import urllib.request
 
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -14,6 +15,18 @@ def ask(url, **more):
         return answer.read().decode()
 
 
+def ready(url, patience=60):
+    """A Service takes a moment to find a pod that has just become ready."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return ask(url)
+        except OSError as error:
+            if time.monotonic() > end:
+                raise SystemExit(f"{url} does not answer with 200: {error}") from error
+            time.sleep(1)
+
+
 def api(path):
     server = f"https://{os.environ['KUBERNETES_SERVICE_HOST']}:{os.environ['KUBERNETES_SERVICE_PORT']}"
     with open(f"{ACCOUNT}/token") as file:
@@ -22,9 +35,10 @@ def api(path):
 
 
 operator, namespaces = sys.argv[1], [name for name in sys.argv[2].split(",") if name]
-ask(f"http://{operator}/readyz")
+ready(f"http://{operator}/readyz")
 print("the operator is ready")
-assert "pantograph_build_info" in ask(f"http://{operator}/metrics"), "/metrics has no pantograph_build_info"
+if "pantograph_build_info" not in ready(f"http://{operator}/metrics"):
+    raise SystemExit("/metrics has no pantograph_build_info")
 print("it has metrics")
 for namespace in namespaces or [""]:
     within = f"namespaces/{namespace}/" if namespace else ""
