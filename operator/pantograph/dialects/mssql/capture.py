@@ -66,7 +66,7 @@ class Rendering:
                 f"at datetime2(3) not null, {', '.join(columns)})"
             ),
             Statement(
-                f"if not exists (select 1 from sys.indexes where object_id = {self._object_id} and type = 1) "
+                f"if not exists (select 1 from sys.indexes where object_id = {self._object_id} and type > 0) "
                 f"create clustered index {name(index)} on {self.events} (rv)"
             ),
         ]
