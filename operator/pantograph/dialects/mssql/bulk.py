@@ -50,11 +50,12 @@ class Target:
             f"{column} {mapped.destination_native} {'not null' if i < len(self.keys) else 'null'}"
             for i, (column, mapped) in enumerate(zip(self.columns, mirror.columns, strict=True))
         ]
-        index = f", index pantograph_k clustered ({', '.join(self.keys)})" if self._indexable() else ""
-        self.definition = f"(present tinyint not null, {', '.join(listed)}{index})"
+        self.definition = f"(present tinyint not null, {', '.join(listed)})"
         # Another definition is another table of the session.
         digest = hashlib.sha256(f"{mirror.id}{self.definition}".encode()).hexdigest()[:16]
         self.stage = f"#pantograph_{digest}"
+        listed_keys = ", ".join(self.keys)
+        self.index = f"create clustered index pantograph_k on {self.stage} ({listed_keys})" if self._indexable() else ""
 
     def _indexable(self) -> bool:
         width = 0
@@ -108,8 +109,8 @@ class Target:
 def prepare(target: Target) -> str:
     """An empty stage. It stays for the session's other turns, unless the transaction that made it is rolled back."""
     return (
-        f"if object_id(N'tempdb..{target.stage}') is null create table {target.stage} {target.definition} "
-        f"else truncate table {target.stage}"
+        f"if object_id(N'tempdb..{target.stage}') is null begin create table {target.stage} {target.definition}; "
+        f"{target.index} end else truncate table {target.stage}"
     )
 
 
