@@ -38,13 +38,18 @@ _MADE = re.compile(r'\s*create\s+table\s+("(?:[^"]|"")+"|\w+)', re.IGNORECASE)
 
 
 class Autocommit:
-    """fdb in autocommit, as the other drivers are: a statement outside BEGIN and COMMIT has its own transaction."""
+    """fdb in autocommit, as the other drivers are: a statement outside BEGIN and COMMIT has its own transaction.
+
+    made: called with the name of a table that was made.
+    """
 
     def __init__(self, raw: Any, made: Callable[[str], None] = lambda _: None) -> None:
         self.raw, self._made = raw, made
+        # Seconds that a transaction waits for another one's row; 0: as long as it takes.
+        self.lock_timeout = 0
 
     def cursor(self) -> AutocommitCursor:
-        return AutocommitCursor(self.raw, self._made)
+        return AutocommitCursor(self)
 
     def begin(self, *, read_only: bool = False) -> None:
         parameters = fdb.TPB()
@@ -53,6 +58,8 @@ class Autocommit:
             fdb.isc_tpb_concurrency if read_only else (fdb.isc_tpb_read_committed, fdb.isc_tpb_rec_version)
         )
         parameters.lock_resolution = fdb.isc_tpb_wait
+        if self.lock_timeout:
+            parameters.lock_timeout = self.lock_timeout
         self.raw.begin(tpb=parameters)
 
     @property
@@ -65,10 +72,10 @@ class Autocommit:
 
 
 class AutocommitCursor:
-    """What tests use of a cursor. made: called with the name of a table that was made."""
+    """What tests use of a cursor."""
 
-    def __init__(self, raw: Any, made: Callable[[str], None]) -> None:
-        self._connection, self._made = raw, made
+    def __init__(self, owner: Autocommit) -> None:
+        self._owner, self._connection, self._made = owner, owner.raw, owner._made
         self._rows: list[Any] = []
         self.description: Any = None
         self.rowcount = -1
@@ -77,7 +84,7 @@ class AutocommitCursor:
         self._rows, self.description = [], None
         control = " ".join(sql.lower().split())
         if control in ("begin", "begin read only"):
-            Autocommit(self._connection).begin(read_only=control != "begin")
+            self._owner.begin(read_only=control != "begin")
         elif control in ("commit", "rollback"):
             if self._connection.main_transaction.active:
                 getattr(self._connection, control)()
@@ -90,7 +97,7 @@ class AutocommitCursor:
         """An INSERT of several rows, which Firebird does not know, as one statement all the same."""
         own = not self._connection.main_transaction.active
         if own:
-            Autocommit(self._connection).begin()
+            self._owner.begin()
         try:
             for start in range(0, len(rows), 100):
                 inserts = " ".join(f"{head} ({row});" for row in rows[start : start + 100])
@@ -106,7 +113,7 @@ class AutocommitCursor:
         own = not self._connection.main_transaction.active
         if own:
             # A snapshot, or a BLOB may be gone by the time that it is fetched.
-            Autocommit(self._connection).begin(read_only=sql.lstrip()[:6].lower() == "select")
+            self._owner.begin(read_only=sql.lstrip()[:6].lower() == "select")
         cursor = self._connection.cursor()
         try:
             statement = cursor.prep(sql)

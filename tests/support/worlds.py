@@ -54,7 +54,9 @@ class Table:
         """The statements that make it."""
         binary = " collate utf8mb4_nopad_bin" if dialect == "mariadb" else ""
         name = name or self.name
-        code = ", unique (code)" if unique else ""
+        # Firebird has no second key of the same columns.
+        twice = dialect == "firebird" and self.key == ("code",)
+        code = ", unique (code)" if unique and not twice else ""
         return [
             f"create table {name} ({DECLARED.format(binary=binary)}, primary key ({', '.join(self.key)}){code})",
             f"create index {name}_grp on {name} (grp, part)",
@@ -145,7 +147,7 @@ WHERE: dict[str, Callable[[Row], bool]] = {
     "grp is not null": lambda r: r["grp"] is not None,
     "note <> 'draft'": lambda r: r["note"] is not None and r["note"] != "draft",
     "price >= 10 or price is null": lambda r: r["price"] is None or r["price"] >= 10,
-    "qty % 2 = 0": lambda r: r["qty"] % 2 == 0,
+    f"qty in ({', '.join(map(str, range(0, 100, 2)))})": lambda r: r["qty"] % 2 == 0,
     "code like 'a%'": lambda r: r["code"].startswith("a"),
     "coalesce(grp, 0) <> 1": lambda r: r["grp"] != 1,
 }
@@ -158,7 +160,7 @@ EXPRESSIONS: dict[str, list[tuple[str, Value]]] = {
         ("case when note is null then 1 end", lambda r: 1 if r["note"] is None else None),
     ],
     "varchar(40)": [
-        ("case when qty > 50 then 'big' else 'small' end", lambda r: "big" if r["qty"] > 50 else "small"),
+        ("case when qty > 50 then 'large' else 'small' end", lambda r: "large" if r["qty"] > 50 else "small"),
         ("upper(code)", lambda r: r["code"].upper()),
         ("coalesce(note, '(:none)')", lambda r: "(:none)" if r["note"] is None else r["note"]),
         ("nullif(note, 'draft')", lambda r: None if r["note"] == "draft" else r["note"]),
@@ -498,6 +500,8 @@ class Writer:
             client.run("set session transaction isolation level read committed")
         elif client.dialect == "postgresql":
             client.run("set lock_timeout = '2s'")
+        elif client.dialect == "firebird":
+            client.raw.lock_timeout = 1
 
     def begin(self) -> None:
         if not self.open:
