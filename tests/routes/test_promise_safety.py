@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.routes.conftest import ENGINES, Pair
+from tests.servers import TestDatabase
 from tests.support import mirrors
 from tests.support.clients import Client
 from tests.support.comparison import difference, rows, wait_until
@@ -322,3 +323,17 @@ def test_15_a_wrong_password_is_not_told(make_pair: MakePair) -> None:
         wait_until(lambda: "Refused" in runner.said(), "it says that it was refused")
         runner.stop()
         assert "Zaphod4711" not in runner.said()
+
+
+def test_16_a_mirror_that_idles_holds_up_no_garbage_collection_of_firebirds(make_pair: MakePair) -> None:
+    pair = make_pair("firebird", "firebird")
+    pair.make(CREATE, ONE)
+    pair.start("orders").wait_phase("Streaming")
+    pair.wait_equal(orders=ORDERS)
+    for database in (pair.source, pair.destination):
+
+        def number(column: str, of: TestDatabase = database) -> int:
+            return int(of.execute(f"select mon${column} from mon$database", role="superuser")[0][0])
+
+        newest = number("next_transaction")
+        wait_until(lambda: number("oldest_snapshot") > newest, "what was open then has ended")  # noqa: B023

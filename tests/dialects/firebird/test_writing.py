@@ -132,3 +132,9 @@ def test_what_does_not_fit_is_rejected_without_its_value(world, column, value, k
 def test_a_name_that_is_too_long_is_refused_by_name(world, place):
     with pytest.raises(errors.SpecError, match="31 bytes"):
         world.dialect.create_table("", "n" * 32, world.shape("origin").columns, ("id",))
+
+
+def test_an_array_is_refused_by_name(world):
+    world.run("create table grids (id integer not null primary key, cells integer[3])")
+    with pytest.raises(errors.SpecError, match=r"column cells is an array of integer, which cannot be copied"):
+        world.dialect.create_table("", "copies", world.shape("grids").columns, ("id",))

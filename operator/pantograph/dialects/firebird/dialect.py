@@ -42,7 +42,7 @@ class Firebird(base.Dialect):
         # HASH() is too weak, and CRYPT_HASH came with Firebird 4.
         checksums=False,
         schemas=False,
-        capture_lock="none; the first copy waits for transactions that began before the trigger",
+        capture_lock="nobody waits for it; the first copy waits for transactions that began before the trigger",
         capture_cost="a statement that writes one row takes hardly longer; in bulk, inserts and deletes take 3 times "
         "as long, updates 4",
     )
@@ -249,12 +249,15 @@ class Firebird(base.Dialect):
     ) -> list[base.Statement]:
         for each in (name, *(column.name for column in columns)):
             _refuse_long(each)
+        for column in columns:
+            _refuse_array(column)
         listed = [_defined(self.quote(c.name), c.native, c.nullable and c.name not in key) for c in columns]
         listed.append(f"primary key ({', '.join(self.quote(k) for k in key)})")
         return [base.Statement(f"create table {self.table('', name)} ({', '.join(listed)})")]
 
     def add_column(self, schema: str, name: str, column: Column) -> base.Statement:
         _refuse_long(column.name)
+        _refuse_array(column)
         return base.Statement(
             f"alter table {self.table('', name)} add {_defined(self.quote(column.name), column.native, True)}", name
         )
@@ -336,6 +339,14 @@ def _refuse_long(name: str) -> None:
         raise errors.SpecError(
             f"{name!r} is longer than {LONGEST} bytes, which is all that a name has in Firebird 3; give another one",
             path="spec.destination",
+        )
+
+
+def _refuse_array(column: Column) -> None:
+    if types.is_array(column.native):
+        raise errors.SpecError(
+            f"column {column.name} is an {column.native}, which cannot be copied; leave it out (`exclude`)",
+            path="spec.columns",
         )
 
 

@@ -118,7 +118,7 @@ def _column(row: Sequence[Any]) -> Column:
     firm, computed, identity, dimensions = row[10:14]
     native = types.from_catalog(code, subtype, length, precision, scale, characters, charset, collation)
     if dimensions:
-        native = f"array of {native}"
+        native = f"{types.ARRAY}{native}"
     return Column(
         name=folded(name),
         type=types.logical(native),

@@ -16,6 +16,8 @@ from pantograph import errors
 from pantograph.model.tables import Column
 from pantograph.model.types import Kind, LogicalType
 
+ARRAY = "array of "
+"""What the type of an array begins with."""
 FRACTION = 4
 """Digits of a second that a timestamp keeps."""
 
@@ -86,6 +88,11 @@ def is_text(native: str) -> bool:
 def is_blob(native: str) -> bool:
     """A BLOB of either kind."""
     return base_name(native) == "blob"
+
+
+def is_array(native: str) -> bool:
+    """One of Firebird's arrays, which only its own calls read and write."""
+    return native.startswith(ARRAY)
 
 
 def logical(native: str) -> LogicalType:
