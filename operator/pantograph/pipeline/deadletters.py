@@ -10,10 +10,11 @@ intervals. A row that succeeds leaves the table, and so does one that is gone fr
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -51,6 +52,17 @@ class MirrorRejected(errors.PantographError):
     def __init__(self, mirror: Mirror, error: errors.DatabaseError, refused: Sequence[Refusal] = ()) -> None:
         super().__init__(_told(mirror, error, refused), reason=error.reason)
         self.mirror, self.error, self.refused = mirror, error, tuple(refused)
+
+
+@contextlib.contextmanager
+def blamed(mirror: Mirror) -> Iterator[None]:
+    """What a database says in here is this Reflection's fault, not its neighbours' (promise 13)."""
+    try:
+        yield
+    except (errors.Unreachable, errors.Contended):
+        raise
+    except errors.DatabaseError as error:
+        raise MirrorRejected(mirror, error) from error
 
 
 def _told(mirror: Mirror, error: errors.DatabaseError, refused: Sequence[Refusal]) -> str:

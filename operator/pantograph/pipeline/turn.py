@@ -120,17 +120,6 @@ class Outcome:
 
 
 @contextlib.contextmanager
-def blamed(mirror: Mirror) -> Iterator[None]:
-    """What a database says in here is this Reflection's fault, not its neighbours' (promise 13)."""
-    try:
-        yield
-    except (errors.Unreachable, errors.Contended):
-        raise
-    except errors.DatabaseError as error:
-        raise writer.MirrorRejected(mirror, error) from error
-
-
-@contextlib.contextmanager
 def snapshot(route: Route, floors: Sequence[Position]) -> Iterator[tuple[Position, Control]]:
     """One snapshot of the source, ended whatever happens. Yields how far it sees, and the control row it shows."""
     reader = route.reader
@@ -237,8 +226,8 @@ def _staged(
                         sql, params = route.windows.keys(mirror.capture, window, columns=mirror.lookup)
                     if noted:
                         given, values = route.source.given_keys(route.reader, mirror, [n.key for n in noted])
-                        sql, params = (f"select * from ({sql}) w union {given}" if sql else given), {**params, **values}
-                    with blamed(mirror):
+                        sql, params = _either(sql, given), {**params, **values}
+                    with deadletters.blamed(mirror):
                         # An event changes two keys at most: the old and the new are two events.
                         count = (found.events if found else 0) + len(noted)
                         changes = route.source.changes(mirror, sql)
@@ -256,6 +245,12 @@ def _staged(
         route.writer.rollback()
         raise
     return work, time.perf_counter() - began
+
+
+def _either(window: str, given: str) -> str:
+    """A SELECT of the keys of both, each once: whoever is in a window and noted as well would be written twice."""
+    # In brackets of its own: a UNION ALL that follows a UNION lets its rows in again.
+    return f"select * from ({window}) w union select * from ({given}) g" if window else given
 
 
 FEW = 50
@@ -590,7 +585,7 @@ def page(route: Route, stream: Group) -> Outcome:
                     mirror.capture, window, columns=mirror.lookup, after=at.after, limit=route.limits.rows * 2
                 )
                 changes = route.source.changes(mirror, sql)
-                with blamed(mirror):
+                with deadletters.blamed(mirror):
                     staged, refused = (
                         stage_what_fits(route, mirror, changes, params)
                         if mirror.name in route.careful

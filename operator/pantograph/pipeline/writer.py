@@ -52,15 +52,16 @@ def apply(
             for job in ordered:
                 fitting.refuse_staged(working, job)
                 if job.staged.present != 0:
-                    fitting.upsert(working, job)
+                    with deadletters.blamed(job.mirror):
+                        fitting.upsert(working, job)
                 working.written.add(job.mirror.name)
             fitting.finish(working)
     if only != "upsert":
         with session.step(steps.DELETE):
-            late = [job for job in reversed(ordered) if job.staged.absent != 0 and not fitting.delete(working, job)]
+            late = [job for job in reversed(ordered) if job.staged.absent != 0 and not _deleted(working, job)]
             # What was in their way may be gone by now.
             for job in late:
-                if not fitting.delete(working, job):
+                if not _deleted(working, job):
                     fitting.blame(working, job)
     with session.step(steps.UPSERT):
         if working.deferred and target.check_deferred:
@@ -73,6 +74,11 @@ def apply(
                 tally.settled += deadletters.settle(session, target, owner, job.mirror, job.staged, done, tally.noted)
             target.unstage(session, job.mirror, job.staged)
     return counts
+
+
+def _deleted(working: fitting.Turn, job: Job) -> bool:
+    with deadletters.blamed(job.mirror):
+        return fitting.delete(working, job)
 
 
 def _check(working: fitting.Turn) -> None:
