@@ -91,13 +91,14 @@ class Counting(threading.Thread):
         link = self._board.link(f"{process.wanted.name.partition('/')[0]}/{destination}", "destination")
         dialect = dialects.load(address)
         waiting = self._look(link, dialect, Role.SIDE, lambda s: _waiting(s, process.wanted.owner))
-        sizes = self._look(link, dialect, Role.SIDE, lambda s: _sizes(s, copies)) or {}
+        # One that did not answer is not asked again at once: that would be two failures, and two time-outs.
+        sizes = None if link.down else self._look(link, dialect, Role.SIDE, lambda s: _sizes(s, copies))
         for copy in copies:
             seen = self._board.of(copy.name)
             noted = {} if waiting is None else waiting.get(copy.name, {})
             seen.waiting_rows = None if waiting is None else noted.get("parent", 0)
             seen.dead_letters = None if waiting is None else noted.get("dead", 0)
-            seen.rows = sizes.get(copy.name)
+            seen.rows = None if sizes is None else sizes.get(copy.name)
 
     def _look(self, link: Link, dialect: Dialect, role: Role, ask: Callable[[Session], Found]) -> Found | None:
         """Connect, and ask; None where that failed. What is wrong the workers say: here it is only counted."""
