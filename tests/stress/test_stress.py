@@ -6,9 +6,11 @@ import pytest
 
 from tests.stress.run import servers, stress
 
+ENGINES = ["postgresql", "mariadb", "sqlite", pytest.param("firebird", marks=pytest.mark.night)]
+
 
 @pytest.mark.full
-@pytest.mark.parametrize("engine", ["postgresql", "mariadb", "sqlite", pytest.param("firebird", marks=pytest.mark.night)])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_writers_kills_and_readers(engine: str) -> None:
     with servers(engine) as (source, destination):
         report = stress(source, destination, transactions=1_000_000, seconds=20.0)
