@@ -30,9 +30,9 @@ ARGUMENTS = (
 AXE = (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sync_api.Browser]:
-    """The browser of the run."""
+    """The browser of these tests; while Playwright is there, no other test could run a loop of its own."""
     path = shutil.which("chromium")
     assert path, "Debian's chromium is not installed"
     with sync_api.sync_playwright() as playwright:
