@@ -31,6 +31,16 @@ if TYPE_CHECKING:
 Converter = Callable[[Any], Any]
 Batches = Iterable[Sequence[Row]]
 
+REFUSALS: Mapping[str, str] = {
+    "unique": "a unique key has this value already",
+    "foreign key": "a foreign key refuses it",
+    "not null": "a column that may not be null got none",
+    "check": "a check constraint refuses it",
+    "length": "a value is too long for its column",
+    "type": "a value does not fit its column's type",
+}
+"""What `errors.Rejected` says by its kind, where the engine's own text may quote a row."""
+
 
 class Role(enum.Enum):
     """What a session is for; decides isolation and time limits."""
@@ -223,6 +233,24 @@ class Staged:
     absent: int | None = None
 
 
+class Counted:
+    """The rows of batches one by one, counted while they pass: all of them, and those that are present."""
+
+    def __init__(self, batches: Batches) -> None:
+        self._batches = batches
+        self.rows = self.present = 0
+
+    def __iter__(self) -> Iterator[Row]:
+        for batch in self._batches:
+            self.rows += len(batch)
+            self.present += sum(1 for row in batch if row[0])
+            yield from batch
+
+    def staged(self, source: str) -> Staged:
+        """What a stage holds once all have passed into it."""
+        return Staged(source, self.rows, present=self.present, absent=self.rows - self.present)
+
+
 @dataclass(frozen=True, slots=True)
 class Numbering:
     """How a database numbers a column by itself. by: what does, for a person, and, where it has a name, for SQL.
@@ -397,6 +425,21 @@ class WindowReader(abc.ABC):
 
     def close(self) -> None:
         """Let go of what the reader holds beside its caller's session (a connection of its own); never raises."""
+
+
+def lexicographic(names: Sequence[str], values: Sequence[str], strict: str, last: str) -> str:
+    """`Dialect.beyond` (`>`, `>`) and `not_beyond` (`<`, `<=`) where rows are not compared as a whole, or no index
+    would serve it."""
+    parts = []
+    for i in range(len(names)):
+        equal = [f"{names[j]} = {values[j]}" for j in range(i)]
+        operator = last if i == len(names) - 1 else strict
+        parts.append(" and ".join([*equal, f"{names[i]} {operator} {values[i]}"]))
+    if len(parts) == 1:
+        return parts[0]
+    # The first column alone is said apart, so that the index serves it whatever the optimizer makes of the rest.
+    bound = f"{names[0]} {'>=' if strict == '>' else '<='} {values[0]}"
+    return f"({bound} and ({' or '.join(f'({part})' for part in parts)}))"
 
 
 class Dialect(abc.ABC):
@@ -702,7 +745,7 @@ class Dialect(abc.ABC):
     def rows_of(self, mirror: Mirror, *, upto: bool = False) -> str:
         """A SELECT of the rows that the Reflection copies: p, key columns j0…, data columns c(n)…"""
         picked = ["1 as p"]
-        picked += [f"{self.selected(column)} as j{i}" for i, column in enumerate(mirror.looked_up)]
+        picked += [f"{self.joined(column)} as j{i}" for i, column in enumerate(mirror.looked_up)]
         picked += [f"{self.selected(column)} as c{i}" for i, column in enumerate(mirror.data, start=len(mirror.key))]
         conditions = [f"({verbatim(mirror.where)})"] if mirror.where else []
         names = [self.quote(name) for name in mirror.capture.key]
@@ -713,6 +756,10 @@ class Dialect(abc.ABC):
     def selected(self, column: Mapped) -> str:
         """How a column is selected so that the driver yields what `decode` expects."""
         return verbatim(column.expression)
+
+    def joined(self, column: Mapped) -> str:
+        """How `rows_of` selects a key column, to be joined with `event_key`."""
+        return self.selected(column)
 
     def chunk_end(self, mirror: Mirror, *, after: bool) -> str:
         """A SELECT of the key of the `:limit`-th row beyond the key `:a0, :a1, …` (or from the start); nothing when

@@ -10,17 +10,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import fdb
 
 from pantograph import errors
-from pantograph.dialects.base import Batches, Session, Staged
+from pantograph.dialects.base import Batches, Counted, Session, Staged
 from pantograph.dialects.firebird import types
 from pantograph.dialects.firebird.capture import STAGE, relation_exists, unless
 from pantograph.dialects.firebird.identifiers import folded
-from pantograph.model.changes import Row
 from pantograph.model.mirrors import Mapped, Mirror
 from pantograph.model.types import Kind
 
@@ -88,17 +87,9 @@ def stage(session: Session, target: Target, batches: Batches) -> Staged:
     """Rows where `upsert` and `delete` find them."""
     _define(session, target)
     session.direct(f"delete from {target.stage}")
-    count = present = 0
-
-    def counted() -> Iterator[Row]:
-        nonlocal count, present
-        for batch in batches:
-            count += len(batch)
-            present += sum(1 for row in batch if row[0])
-            yield from batch
-
-    _fill(session, target.stage, ["present", *target.columns], [None, *target.mirror.columns], counted())
-    return Staged(f"{target.stage} as s", count, present=present, absent=count - present)
+    counted = Counted(batches)
+    _fill(session, target.stage, ["present", *target.columns], [None, *target.mirror.columns], counted)
+    return counted.staged(f"{target.stage} as s")
 
 
 def unstage(session: Session, target: Target) -> None:

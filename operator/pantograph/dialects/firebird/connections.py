@@ -21,7 +21,7 @@ import fdb.fbcore
 import fdb.ibase
 
 from pantograph import errors
-from pantograph.dialects.base import Address, Role
+from pantograph.dialects.base import REFUSALS, Address, Role
 
 # Seconds a statement waits for another transaction's row or for a lock of metadata.
 _LOCK_WAIT = {Role.READER: 2, Role.SIDE: 2, Role.WRITER: 20, Role.ADMIN: 1}
@@ -286,14 +286,6 @@ _REJECTED = {
     335544914: "length", 335544321: "type", 335544334: "type", 335544916: "type", 335544849: "type",
     335544565: "type", 335544485: "type",
 }  # fmt: skip
-_TEXTS = {
-    "unique": "a unique key has this value already",
-    "foreign key": "a foreign key refuses it",
-    "not null": "a column that may not be null got none",
-    "check": "a check constraint refuses it",
-    "length": "a value is too long for its column",
-    "type": "a value does not fit its column's type",
-}
 
 # It has no number of its own.
 _BLOB_GONE = "BLOB not found"
@@ -312,7 +304,7 @@ def translate(error: BaseException) -> errors.DatabaseError | None:
         return errors.Rejected("a text has characters that UTF-8 cannot hold", kind="type")
     if isinstance(error, ValueError | OverflowError | TypeError) and _of_driver(error):
         long = "too long" in str(error)
-        return errors.Rejected(_TEXTS["length" if long else "type"], kind="length" if long else "type")
+        return errors.Rejected(REFUSALS["length" if long else "type"], kind="length" if long else "type")
     if not isinstance(error, fdb.Error):
         return None
     said = str(error.args[0]) if error.args else ""
@@ -363,7 +355,7 @@ def as_error(number: int, said: str) -> errors.DatabaseError:
 
 def _rejected(kind: str, code: str, said: str) -> errors.Rejected:
     constraint = table = ""
-    says = _TEXTS[kind]
+    says = REFUSALS[kind]
     if found := _CONSTRAINT.search(said):
         constraint, table = found[1], found[2]
         says += f": {constraint}"

@@ -237,10 +237,10 @@ class Firebird(base.Dialect):
 
     def beyond(self, names: Sequence[str], values: Sequence[str]) -> str:
         # Rows are not compared as a whole here.
-        return _lexicographic(names, values, ">", ">")
+        return base.lexicographic(names, values, ">", ">")
 
     def not_beyond(self, names: Sequence[str], values: Sequence[str]) -> str:
-        return _lexicographic(names, values, "<", "<=")
+        return base.lexicographic(names, values, "<", "<=")
 
     # -- the destination ---------------------------------------------------------------------------------------------
 
@@ -353,16 +353,3 @@ def _refuse_array(column: Column) -> None:
 def _defined(name: str, native: str, nullable: bool) -> str:
     """A column's definition; its collation stands last."""
     return f"{name} {types.plain(native)}{'' if nullable else ' not null'}{types.collation(native)}"
-
-
-def _lexicographic(names: Sequence[str], values: Sequence[str], strict: str, last: str) -> str:
-    parts = []
-    for i in range(len(names)):
-        equal = [f"{names[j]} = {values[j]}" for j in range(i)]
-        operator = last if i == len(names) - 1 else strict
-        parts.append(" and ".join([*equal, f"{names[i]} {operator} {values[i]}"]))
-    if len(parts) == 1:
-        return parts[0]
-    # The first column alone is said apart, so that its index serves it.
-    bound = f"{names[0]} {'>=' if strict == '>' else '<='} {values[0]}"
-    return f"({bound} and ({' or '.join(f'({part})' for part in parts)}))"

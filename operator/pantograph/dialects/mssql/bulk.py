@@ -18,10 +18,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pantograph import errors
-from pantograph.dialects.base import Batches, Session, Staged
+from pantograph.dialects.base import Batches, Counted, Session, Staged
 from pantograph.dialects.mssql import types
 from pantograph.dialects.mssql.literals import text
-from pantograph.model.changes import Row
 from pantograph.model.mirrors import Mapped, Mirror
 
 if TYPE_CHECKING:
@@ -117,17 +116,9 @@ def prepare(target: Target) -> str:
 def stage(session: Session, target: Target, batches: Batches) -> Staged:
     """Rows where `upsert` and `delete` find them."""
     session.direct(prepare(target))
-    count = present = 0
-
-    def counted() -> Iterator[Row]:
-        nonlocal count, present
-        for batch in batches:
-            count += len(batch)
-            present += sum(1 for row in batch if row[0])
-            yield from batch
-
-    _fill(session, target.stage, ["present", *target.columns], [None, *target.mirror.columns], counted())
-    return Staged(f"{target.stage} as s", count, present=present, absent=count - present)
+    counted = Counted(batches)
+    _fill(session, target.stage, ["present", *target.columns], [None, *target.mirror.columns], counted)
+    return counted.staged(f"{target.stage} as s")
 
 
 def insert(session: Session, target: Target, batches: Batches) -> int:

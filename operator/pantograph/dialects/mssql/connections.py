@@ -21,7 +21,7 @@ from typing import Any
 import pyodbc
 
 from pantograph import errors
-from pantograph.dialects.base import Address, Role
+from pantograph.dialects.base import REFUSALS, Address, Role
 
 # Pools of the driver manager's would hand out sessions that others have set up.
 pyodbc.pooling = False
@@ -343,15 +343,7 @@ _REJECTED = {
     6522: "type", 1007: "type", 168: "type",
     334: "other", 544: "other", 8102: "other", 271: "other", 273: "other",
 }  # fmt: skip
-_TEXTS = {
-    "unique": "a unique key has this value already",
-    "foreign key": "a foreign key refuses it",
-    "not null": "a column that may not be null got none",
-    "check": "a check constraint refuses it",
-    "length": "a value is too long for its column",
-    "type": "a value does not fit its column's type",
-    "other": "the table refuses it",
-}
+_TEXTS = {**REFUSALS, "other": "the table refuses it"}
 _REFUSED = {
     229: "a grant is missing", 230: "a grant is missing", 262: "a grant is missing", 297: "a grant is missing",
     300: "a grant is missing", 1088: "a grant is missing, or the object is not there", 2760: "the schema is not there, "

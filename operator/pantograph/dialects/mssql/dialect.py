@@ -247,16 +247,9 @@ class SQLServer(base.Dialect):
             f"from ({keys}) e left join ({self.rows_of(mirror, upto=upto)}) r on {' and '.join(joined)}"
         )
 
-    def rows_of(self, mirror: Mirror, *, upto: bool = False) -> str:
-        """As in `base`, with keys as the table has them: made into text, no index would serve them."""
-        picked = ["1 as p"]
-        picked += [f"{verbatim(column.expression)} as j{i}" for i, column in enumerate(mirror.looked_up)]
-        picked += [f"{self.selected(column)} as c{i}" for i, column in enumerate(mirror.data, start=len(mirror.key))]
-        conditions = [f"({verbatim(mirror.where)})"] if mirror.where else []
-        names = [self.quote(name) for name in mirror.capture.key]
-        conditions += [self.not_beyond(names, self._cursor(mirror, "b"))] if upto else []
-        where = f" where {' and '.join(conditions)}" if conditions else ""
-        return f"select {', '.join(picked)} from {self.table(*mirror.source)}{where}"
+    def joined(self, column: Mapped) -> str:
+        # Made into text, no index would serve it.
+        return verbatim(column.expression)
 
     def event_key(self, mirror: Mirror, index: int) -> str:
         return types.from_event(f"e.k{index}", mirror.key[index].source_native)
@@ -293,10 +286,10 @@ class SQLServer(base.Dialect):
         return encoder(value) if encoder and value is not None else value
 
     def beyond(self, names: Sequence[str], values: Sequence[str]) -> str:
-        return _lexicographic(names, values, ">", ">")
+        return base.lexicographic(names, values, ">", ">")
 
     def not_beyond(self, names: Sequence[str], values: Sequence[str]) -> str:
-        return _lexicographic(names, values, "<", "<=")
+        return base.lexicographic(names, values, "<", "<=")
 
     def quoted(self, text: str) -> str:
         return literals.text(text)
@@ -402,16 +395,3 @@ class SQLServer(base.Dialect):
 
     def delete(self, session: base.Session, mirror: Mirror, staged: base.Staged, *, absent_only: bool = True) -> int:
         return bulk.delete(session, bulk.Target(mirror, self), staged, absent_only=absent_only)
-
-
-def _lexicographic(names: Sequence[str], values: Sequence[str], strict: str, last: str) -> str:
-    parts = []
-    for i in range(len(names)):
-        equal = [f"{names[j]} = {values[j]}" for j in range(i)]
-        operator = last if i == len(names) - 1 else strict
-        parts.append(" and ".join([*equal, f"{names[i]} {operator} {values[i]}"]))
-    if len(parts) == 1:
-        return parts[0]
-    # The first column alone is said apart, so that its index serves it.
-    bound = f"{names[0]} {'>=' if strict == '>' else '<='} {values[0]}"
-    return f"({bound} and ({' or '.join(f'({part})' for part in parts)}))"

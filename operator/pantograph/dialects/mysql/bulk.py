@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pantograph import errors
-from pantograph.dialects.base import Batches, Session, Staged
+from pantograph.dialects.base import Batches, Counted, Session, Staged
 from pantograph.dialects.mysql import connections, types
 from pantograph.model.changes import Row
 from pantograph.model.mirrors import Mapped, Mirror
@@ -127,24 +127,14 @@ def unstage(session: Session, target: Target, staged: Staged) -> None:
 
 def fill(session: Session, target: Target, batches: Batches) -> Staged:
     """All rows into the stage."""
-    count = present = 0
-
-    def counted() -> Iterator[Row]:
-        nonlocal count, present
-        for batch in batches:
-            count += len(batch)
-            present += sum(1 for row in batch if row[0])
-            yield from batch
-
+    counted = Counted(batches)
     columns = [None, *target.mirror.columns]
     if may_load(session):
-        load_lines(
-            session, target.stage, ["present", *target.columns], columns, _lines(counted(), columns), number=True
-        )
+        load_lines(session, target.stage, ["present", *target.columns], columns, _lines(counted, columns), number=True)
     else:
-        rows = ((*row, n) for n, row in enumerate(counted()))
+        rows = ((*row, n) for n, row in enumerate(counted))
         _insert_values(session, target.stage, ["present", *target.columns, NUMBER], [*columns, None], rows)
-    return Staged(f"{target.stage} as s", count, present=present, absent=count - present)
+    return counted.staged(f"{target.stage} as s")
 
 
 def take_lines(session: Session, target: Target, lines: Iterable[bytes], *, direct: bool) -> Staged:

@@ -15,7 +15,7 @@ import pymysql.converters
 import pymysql.cursors
 
 from pantograph import errors
-from pantograph.dialects.base import Address, Role
+from pantograph.dialects.base import REFUSALS, Address, Role
 
 SQL_MODE = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO"
 """Ours, whatever the server's default. Zero dates are let in: they are the application's, and triggers inherit this."""
@@ -176,15 +176,7 @@ _REJECTED = {
     1264: "type", 1265: "type", 1292: "type", 1366: "type", 1367: "type", 1411: "type", 1416: "type", 1690: "type",
     3140: "type", 1300: "type", 1977: "type", 1105: "other",
 }  # fmt: skip
-_TEXTS = {
-    "unique": "a unique key has this value already",
-    "foreign key": "a foreign key refuses it",
-    "not null": "a column that may not be null got none",
-    "check": "a check constraint refuses it",
-    "length": "a value is too long for its column",
-    "type": "a value does not fit its column's type",
-    "other": "the server refuses it",
-}
+_TEXTS = {**REFUSALS, "other": "the server refuses it"}
 _MISSING = {1051, 1054, 1072, 1091, 1146, 1305, 1360, 4091}
 
 # Only names are taken out of the server's texts: all else in them may be a value.

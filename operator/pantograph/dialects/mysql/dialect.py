@@ -269,10 +269,10 @@ class MySQL(base.Dialect):
 
     def beyond(self, names: Sequence[str], values: Sequence[str]) -> str:
         # A comparison of rows is not served by an index here; its expansion is.
-        return _lexicographic(names, values, ">", ">")
+        return base.lexicographic(names, values, ">", ">")
 
     def not_beyond(self, names: Sequence[str], values: Sequence[str]) -> str:
-        return _lexicographic(names, values, "<", "<=")
+        return base.lexicographic(names, values, "<", "<=")
 
     def pipe(
         self,
@@ -405,16 +405,3 @@ def _decoder(type_: LogicalType) -> base.Converter | None:
         # A tinyint(1) may hold more than 0 and 1: what is neither stays a number, for the destination to judge.
         return _truth
     return None
-
-
-def _lexicographic(names: Sequence[str], values: Sequence[str], strict: str, last: str) -> str:
-    parts = []
-    for i in range(len(names)):
-        equal = [f"{names[j]} = {values[j]}" for j in range(i)]
-        operator = last if i == len(names) - 1 else strict
-        parts.append(" and ".join([*equal, f"{names[i]} {operator} {values[i]}"]))
-    if len(parts) == 1:
-        return parts[0]
-    # The first column alone is said apart, so that the index serves it whatever the optimizer makes of the rest.
-    bound = f"{names[0]} {'>=' if strict == '>' else '<='} {values[0]}"
-    return f"({bound} and ({' or '.join(f'({part})' for part in parts)}))"
