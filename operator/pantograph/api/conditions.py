@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -58,6 +58,13 @@ class Status(Model):
     """The generation of the object that this status is about; -1 before it was looked at."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=32)] = ()
     """What holds and what does not; one of each type."""
+
+
+def dumped(condition: Condition) -> dict[str, Any]:
+    """A condition as the API server takes it: its time in whole seconds."""
+    told = condition.model_dump(mode="json", by_alias=True)
+    told["lastTransitionTime"] = condition.last_transition_time.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return told
 
 
 def find(conditions: Sequence[Condition], type_: str) -> Condition | None:

@@ -9,6 +9,7 @@ from pantograph.api import expressions, reading
 from pantograph.api.expressions import Expression
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import Dialect, verbatim
+from pantograph.model.mirrors import Mirror
 from pantograph.model.tables import TableShape
 from pantograph.pipeline import steps
 
@@ -19,6 +20,16 @@ Ask = Callable[[TableShape, str, str, bool], None]
 def asking(session: Session, dialect: Dialect) -> Ask:
     """`check` at this source."""
     return lambda shape, text, path, condition: check(session, dialect, shape, text, path, condition=condition)
+
+
+def trying(session: Session, dialect: Dialect) -> Callable[[Mirror], None]:
+    """Has this source read a Reflection's rows, for none of them: what it says of the SELECT it says before a copy."""
+
+    def try_rows(mirror: Mirror) -> None:
+        with session.step(steps.INSPECT):
+            session.rows(f"select 1 from ({dialect.rows_of(mirror)}) q where 1 = 0")
+
+    return try_rows
 
 
 def check(session: Session, dialect: Dialect, shape: TableShape, text: str, path: str, *, condition: bool) -> None:

@@ -33,6 +33,12 @@ Files = Annotated[
 Installation = Annotated[
     str, typer.Option(metavar="NAME", help="Whose capture this is; two installations never share one.")
 ]
+ClusterInstallation = Annotated[
+    str, typer.Option(metavar="NAME", envvar="PANTOGRAPH_INSTALLATION", help="Whose capture this is.")
+]
+PodPort = Annotated[
+    int, typer.Option(metavar="PORT", envvar="PANTOGRAPH_PORT", help="Of /metrics, /healthz and /readyz.")
+]
 Namespace = Annotated[
     str, typer.Option("--namespace", "-n", metavar="NAME", help="Of objects whose manifest names none.")
 ]
@@ -368,9 +374,7 @@ def console(
         list[str] | None,
         typer.Option("--namespace", "-n", metavar="NAME", envvar="PANTOGRAPH_NAMESPACES", help="Show these alone."),
     ] = None,
-    installation: Annotated[
-        str, typer.Option(metavar="NAME", envvar="PANTOGRAPH_INSTALLATION", help="Whose capture this is.")
-    ] = "pantograph",
+    installation: ClusterInstallation = "pantograph",
 ) -> None:
     """Serve the pages of `run --console` over the objects of a cluster, until SIGTERM.
 
@@ -391,12 +395,8 @@ def operator(
             "--namespace", "-n", metavar="NAME", envvar="PANTOGRAPH_NAMESPACES", help="Look after these alone."
         ),
     ] = None,
-    installation: Annotated[
-        str, typer.Option(metavar="NAME", envvar="PANTOGRAPH_INSTALLATION", help="Whose capture this is.")
-    ] = "pantograph",
-    port: Annotated[
-        int, typer.Option(metavar="PORT", envvar="PANTOGRAPH_PORT", help="Of /metrics, /healthz and /readyz.")
-    ] = 8080,
+    installation: ClusterInstallation = "pantograph",
+    port: PodPort = 8080,
     reflector_image: Annotated[
         str, typer.Option(metavar="IMAGE", envvar="PANTOGRAPH_REFLECTOR_IMAGE", help="Image of the reflectors' pods.")
     ] = "",
@@ -414,12 +414,8 @@ def operator(
 def reflector(
     database: Annotated[str, typer.Option(metavar="NAME", help="The source Database.")],
     namespace: Namespace = "default",
-    installation: Annotated[
-        str, typer.Option(metavar="NAME", envvar="PANTOGRAPH_INSTALLATION", help="Whose capture this is.")
-    ] = "pantograph",
-    port: Annotated[
-        int, typer.Option(metavar="PORT", envvar="PANTOGRAPH_PORT", help="Of /metrics, /healthz and /readyz.")
-    ] = 8080,
+    installation: ClusterInstallation = "pantograph",
+    port: PodPort = 8080,
 ) -> None:
     """Move what the Reflections of one Database's SourceTables ask for, until SIGTERM; the operator prepares it."""
     from pantograph.cli import pods

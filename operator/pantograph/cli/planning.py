@@ -18,7 +18,6 @@ from pantograph.cli.outcomes import Status
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import Address, Dialect, Role
 from pantograph.model import names
-from pantograph.model.mirrors import Mirror
 from pantograph.pipeline import steps
 from pantograph.reconcile.actions import Action, InstallCapture
 from pantograph.reflector.streams import why_sweep
@@ -195,10 +194,6 @@ def _destination(
     def estimate(one: Captured) -> int:
         return observe.estimated(session, origin, one.shape.schema, one.shape.name)
 
-    def try_rows(mirror: Mirror) -> None:
-        with session.step(steps.INSPECT):
-            session.rows(f"select 1 from ({origin.rows_of(mirror)}) q where 1 = 0")
-
     plan.say(f"== {name}: {address.label}, a destination")
     # It must know which tables cannot be captured: their Reflections fail for that reason.
     there = Report(failed=dict(report.failed))
@@ -211,7 +206,8 @@ def _destination(
         _grants(plan, name, address, missing)
         ready = prepare.copies(
             looking, dialect, origin, wanted.owner, copies, captured, there,
-            act=False, estimate=estimate, try_rows=try_rows, ask=expressions.asking(session, origin),
+            act=False, estimate=estimate,
+            try_rows=expressions.trying(session, origin), ask=expressions.asking(session, origin),
         )  # fmt: skip
         for _, action in there.actions:
             subject = action.subject.replace(dialect.address.label, address.label)

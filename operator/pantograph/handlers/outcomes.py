@@ -239,16 +239,9 @@ class _Teller:
         """All that the operator says."""
         return {
             "observedGeneration": self._one.generation,
-            "conditions": [dumped(condition) for condition in self._said],
+            "conditions": [conditions.dumped(condition) for condition in self._said],
             **beside,
         }
-
-
-def dumped(condition: Condition) -> dict[str, Any]:
-    """A condition as the API server takes it."""
-    told = condition.model_dump(mode="json", by_alias=True)
-    told["lastTransitionTime"] = condition.last_transition_time.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return told
 
 
 def differs(wanted: Mapping[str, Any], one: Entry) -> bool:

@@ -32,7 +32,6 @@ from pantograph.handlers.outcomes import Outcome
 from pantograph.kube import objects, secrets, workloads
 from pantograph.kube.objects import Cluster, Object
 from pantograph.kube.workloads import Template
-from pantograph.model.mirrors import Mirror
 from pantograph.pipeline import steps
 
 MANAGER = "pantograph-operator"
@@ -338,10 +337,6 @@ class Reconciler:
         if target.path:
             return
 
-        def try_rows(mirror: Mirror) -> None:
-            with session.step(steps.INSPECT):
-                session.rows(f"select 1 from ({dialect.rows_of(mirror)}) q where 1 = 0")
-
         try:
             writes = dialects.load(target)
             there = Session(writes, Role.ADMIN)
@@ -351,7 +346,7 @@ class Reconciler:
         try:
             prepare.copies(
                 there, writes, dialect, wanted.owner, copies, captured, report, previous=previous,
-                try_rows=try_rows, ask=expressions.asking(session, dialect),
+                try_rows=expressions.trying(session, dialect), ask=expressions.asking(session, dialect),
                 alter=lambda _: False,  # a table is widened by the reflector, while it does not write there
             )  # fmt: skip
         except errors.PantographError as error:

@@ -285,10 +285,6 @@ class Process:
         def estimate(one: Captured) -> int:
             return observe.estimated(admin, source.dialect, one.shape.schema, one.shape.name)
 
-        def try_rows(mirror: object) -> None:
-            with admin.step(steps.INSPECT):
-                admin.rows(f"select 1 from ({source.dialect.rows_of(mirror)}) q where 1 = 0")  # type: ignore[arg-type]
-
         for destination, (address, copies) in self.wanted.copies.items():
             waiting = [copy for copy in copies if copy.name not in running]
             if not waiting:
@@ -302,7 +298,7 @@ class Process:
             try:
                 ready = prepare.copies(
                     session, target, source.dialect, self.wanted.owner, waiting, self._captured, report,
-                    previous=self._previous, estimate=estimate, try_rows=try_rows,
+                    previous=self._previous, estimate=estimate, try_rows=expressions.trying(admin, source.dialect),
                     ask=expressions.asking(admin, source.dialect), alter=self._to_widen.__contains__,
                 )  # fmt: skip
             except errors.PantographError as error:

@@ -10,7 +10,6 @@ from typing import Any
 from pantograph import errors
 from pantograph.api import conditions
 from pantograph.api.base import API_VERSION, Resource
-from pantograph.api.conditions import Condition
 from pantograph.api.manifests import Key
 from pantograph.api.reflections import Reflection
 from pantograph.api.sourcetables import SourceTable
@@ -129,7 +128,7 @@ def _stopped(one: Reflection) -> dict[str, Any] | None:
 def _kept(one: Reflection) -> list[dict[str, Any]]:
     """Whether it was copied, as it was last said."""
     before = conditions.find(one.status.conditions, conditions.SNAPSHOT_COMPLETE)
-    return [_dumped(before)] if before else []
+    return [conditions.dumped(before)] if before else []
 
 
 def _moved(one: Reflection, seen: Seen, lag: float | None) -> dict[str, Any]:
@@ -181,10 +180,4 @@ def _put(one: Reflection, type_: str, status: bool, reason: str, message: str, g
     )
     found = conditions.find(said, type_)
     assert found is not None
-    return _dumped(found)
-
-
-def _dumped(condition: Condition) -> dict[str, Any]:
-    told = condition.model_dump(mode="json", by_alias=True)
-    told["lastTransitionTime"] = condition.last_transition_time.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return told
+    return conditions.dumped(found)
