@@ -14,7 +14,7 @@ SOURCES = ("postgresql", "mariadb", "firebird")
 
 
 def reached(watched):
-    """Wait until everything is there, and the checkpoint holds a nonce."""
+    """Wait until everything is there, the checkpoint holds a nonce and the source knows the Reflection."""
     watched.mirror.wait_phase("Streaming")
 
     def noted():
@@ -22,6 +22,12 @@ def reached(watched):
         return groups and all(group.read and group.checkpoint.state.nonces for group in groups)
 
     wait_until(noted, "a nonce")
+
+    def known():
+        watched.look()
+        return value(watched.page(), metrics.BACKLOG.name, name="t0") is not None
+
+    wait_until(known, "its registration")
 
 
 @pytest.mark.parametrize("engine", SOURCES)

@@ -224,11 +224,7 @@ class Process:
         while not (self.stop.is_set() or self._again.is_set()):
             self._again.wait(0.1)
             now = time.monotonic()
-            if now >= soonest and any(
-                group.checkpoint.position and not group.checkpoint.state.nonces
-                for group in list(source.groups.values())
-            ):
-                # Until it holds a nonce, a checkpoint cannot tell a source that went back in time.
+            if now >= soonest and self._has_news_for(source):
                 self._housekeeping(source)
                 soonest = now + FIRST_NONCE * 5
             if now >= nonce_at:
@@ -243,6 +239,14 @@ class Process:
                 tried = set(self._to_widen)
                 failed = self._retry(source, failed)
                 retry_at = now + RETRY_FAILED_EVERY
+
+    def _has_news_for(self, source: Source) -> bool:
+        """Whether a checkpoint holds no nonce yet: it cannot tell a source that went back in time. Or the source does
+        not know of a Reflection yet: it keeps what nobody needs, and nobody can say how much of it is needed."""
+        groups = list(source.groups.values())
+        return any(one.checkpoint.position and not one.checkpoint.state.nonces for one in groups) or any(
+            mirror.name not in source.registered for one in groups for mirror in list(one.mirrors)
+        )
 
     def _retry(self, source: Source, failed: set[str]) -> set[str]:
         """Reflections that could not be prepared may be able now; those of missing tables need a whole new round."""
@@ -435,6 +439,7 @@ class Process:
             self.board.messages(f"{self.wanted.name}: SourceMoved: the last nonce is not there any more")
             self._again.set()
         source.control = control
+        source.registered = set(registrations)
         for worker in list(self._workers):
             worker.noted(nonce, positions)
         try:

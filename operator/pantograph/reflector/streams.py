@@ -86,6 +86,8 @@ class Source:
     replan: threading.Event = dataclasses.field(default_factory=threading.Event)
     # Something failed that a table which is not as it was planned any more would explain.
     doubt: threading.Event = dataclasses.field(default_factory=threading.Event)
+    # Reflections of which the source knows that they need its events.
+    registered: set[str] = dataclasses.field(default_factory=set)
     # Destinations by label; groups that a comparison has cleared of suspicion; how often keys were noted by others.
     targets: dict[str, Address] = dataclasses.field(default_factory=dict)
     cleared: set[tuple[str, str]] = dataclasses.field(default_factory=set)
