@@ -140,6 +140,7 @@ def test_an_expression_that_is_refused_changes_nothing(call, request, tmp_path, 
         (line,) = planned.stderr.splitlines()
         assert "spec.where: " in line
         ended = call("run", "-f", path, "--once")
-        assert ended.returncode in (1, 2), ended.stderr
+        # What the manifest alone shows is refused before anything begins; the rest is one Reflection's failure.
+        assert ended.returncode == (2 if where.startswith(("now", "random")) else 1), ended.stderr
         assert "spec.where: " in ended.stderr
         assert there.execute("select name from sqlite_master where name = 'orders'") == []

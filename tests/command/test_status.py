@@ -10,10 +10,11 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 
 import yaml
 
-from tests.command.conftest import environment, wait_for
+from tests.command.conftest import environment, reflection, wait_for, write
 
 
 def ready(text):
@@ -130,3 +131,34 @@ def test_a_screen_that_is_left_open_follows_what_happens(start, shop):
         watching.kill()
         watching.wait()
         os.close(ours)
+
+
+def test_a_table_that_changed_and_stops_its_reflection_is_said_without_a_process(call, shop):
+    documents = [*shop.documents[:-1], reflection("customers", schemaChange={"dropped": "Stop"})]
+    path = write(shop.folder, documents)
+    assert call("run", "-f", path, "--once").returncode == 0
+    shop.source.execute("alter table customers drop column name")
+    told = ready(call("status", "-f", path, "-o", "json").stdout)
+    assert told["Reflection", "orders"]["reason"] == "Replicating"
+    assert told["Reflection", "customers"]["reason"] == "SchemaChanged"
+    assert "column name" in told["Reflection", "customers"]["message"]
+    # Where nothing is in the way, it is only on its way.
+    path = write(shop.folder, shop.documents)
+    assert ready(call("status", "-f", path, "-o", "json").stdout)["Reflection", "customers"]["reason"] == "Sweep"
+    assert call("run", "-f", path, "--once").returncode == 0
+    assert ready(call("status", "-f", path, "-o", "json").stdout)["Reflection", "customers"]["reason"] == "Replicating"
+
+
+def test_a_copy_that_waits_for_its_hours_says_until_when(call, shop):
+    assert call("run", "-f", shop.manifests, "--once").returncode == 0
+    hour = time.gmtime().tm_hour
+    window = f"{(hour + 10) % 24:02}:00-{(hour + 12) % 24:02}:00"
+    shop.documents[0]["spec"]["reflector"] = {"sweep": {"window": window}}
+    path = write(shop.folder, [*shop.documents[:-1], reflection("customers", resyncToken="again")])
+    ended = call("run", "-f", path, "--once")
+    assert ended.returncode == 1
+    assert "customers: OutsideSweepWindow: " in ended.stderr
+    told = ready(call("status", "-f", path, "-o", "json").stdout)["Reflection", "customers"]
+    assert told["reason"] == "OutsideSweepWindow"
+    assert window in told["message"]
+    assert told["message"] in ended.stderr

@@ -24,7 +24,7 @@ from pantograph.api.databases import Database, DatabaseStatus
 from pantograph.api.manifests import Manifests
 from pantograph.api.reflections import Reflection, ReflectionStatus, SnapshotStatus
 from pantograph.api.sourcetables import CaptureStatus, SourceTable, SourceTableStatus
-from pantograph.apply import observe
+from pantograph.apply import observe, sources
 from pantograph.apply.prepare import checkpoint_name
 from pantograph.cli import files, terminal
 from pantograph.cli.outcomes import Status
@@ -35,12 +35,15 @@ from pantograph.model.changes import Capture, Control, Position
 from pantograph.pipeline import checkpoints, keys, steps
 from pantograph.pipeline.checkpoints import Checkpoint
 from pantograph.reconcile.observed import TableSeen
+from pantograph.reflector.pacing import OUTSIDE_WINDOW, Pacing
 
 COUNTED = 1_000_000
 """Pending events are counted up to here."""
 SILENCE = 150.0
 """Two nonces and a half: nobody is moving rows who has not written one for so long."""
 AT_ONCE = 8
+ON_ITS_WAY = ("NotThereYet", "NotStarted", "NotInstalled", "Snapshot", "Sweep", OUTSIDE_WINDOW)
+"""Reasons of what is not Ready and needs nobody."""
 WATCH_EVERY = 2.0
 T = TypeVar("T")
 
@@ -52,6 +55,11 @@ class Verdict:
     ready: bool
     reason: str
     message: str = ""
+
+    @property
+    def on_its_way(self) -> bool:
+        """Not Ready, and in need of nobody."""
+        return self.reason in ON_ITS_WAY
 
 
 @dataclass
@@ -65,6 +73,7 @@ class Look:
     captures: Mapping[str, tuple[Capture, str, str]] = field(default_factory=dict)
     tables: dict[str, TableSeen] = field(default_factory=dict)
     spots: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    fingerprints: dict[str, str] = field(default_factory=dict)
     checkpoints: dict[str, dict[str, Checkpoint]] = field(default_factory=dict)
     keys: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
@@ -73,6 +82,8 @@ class Look:
     behind: dict[str, tuple[int, float]] = field(default_factory=dict)
     positions: dict[str, Position] = field(default_factory=dict)
     moved: dict[str, int] = field(default_factory=dict)
+    # By Reflection whose table is not as it was copied last: why it cannot go on, or None when it can.
+    changed: dict[str, errors.PantographError | None] = field(default_factory=dict)
 
 
 def run(paths: Sequence[str], *, installation: str, namespace: str, output: str, watch: bool) -> Status:
@@ -125,6 +136,7 @@ def look(manifests: Manifests, installation: str, before: Standing | None = None
         )
         sources = [one for one in ordered if manifests.source_tables_of(one)]
         list(pool.map(lambda one: _ask_how_far(manifests, one, looks, installation, before), sources))
+        list(pool.map(lambda one: _ask_what_changed(manifests, one, looks, installation), sources))
     judge = Judge(manifests, looks, installation, now())
     resources: list[Resource] = [judge.database(one) for one in ordered]
     resources += [judge.table(one) for _, one in sorted(manifests.source_tables.items())]
@@ -189,6 +201,10 @@ def _ask_as_source(found: Look, session: Session, dialect: Dialect, tables: Sequ
         found.tables[table.name] = seen
         if seen.shape is not None:
             found.spots[table.name] = dialect.blind_spots(seen.shape)
+    there = {name: (one.schema, one.name) for name, one in found.tables.items() if one.shape is not None}
+    with session.step(steps.INSPECT):
+        fingerprints = dialect.fingerprints(session, list(there.values()))
+    found.fingerprints = {name: fingerprints[place] for name, place in there.items() if place in fingerprints}
 
 
 def _ask_as_destination(
@@ -253,6 +269,32 @@ def _ask_how_far(
         found.error = error
     for name, count in found.moved.items():
         found.moved[name] = max(0, count - found.behind.get(name, (0, 0.0))[0])
+
+
+def _ask_what_changed(
+    manifests: Manifests, database: Database, looks: Mapping[tuple[str, str], Look], installation: str
+) -> None:
+    """Of Reflections whose source table is not as it was copied last: can they go on? Asked as `plan` asks it."""
+    found, owner = looks[database.key], owner_of(database, installation)
+    changed = [
+        _full(one)
+        for table in manifests.source_tables_of(database)
+        for one in manifests.reflections_of(table)
+        if (known := looks[one.destination_key].checkpoints.get(owner, {}).get(checkpoint_name(_full(one))))
+        and known.state.fingerprint
+        and known.state.fingerprint != found.fingerprints.get(table.name, known.state.fingerprint)
+    ]
+    if not changed:
+        return
+    from pantograph.cli import planning, verify  # most looks find nothing changed, and `status` is to answer at once
+
+    try:
+        wanted = verify.only(sources.wanted(manifests, installation=installation), changed)
+        failures = {subject: error for one in wanted for subject, error in planning.of(one).failures}
+    except errors.PantographError as error:
+        found.error = error
+        return
+    found.changed = {name: failures.get(f"Reflection {terminal.short(name)}") for name in changed}
 
 
 def _position(looks: Mapping[tuple[str, str], Look], reflection: Reflection, owner: str) -> Position:
@@ -396,6 +438,9 @@ class Judge:
         capture = here.tables.get(table.name)
         if capture is None or capture.capture is None or not capture.state.healthy:
             return Verdict(False, "CaptureBroken", f"see SourceTable {table.name}")
+        name = _full(reflection)
+        if (failure := here.changed.get(name)) is not None:
+            return Verdict(False, failure.reason, str(failure))
         sweep = checkpoint.state.sweep
         if sweep is not None and sweep.phase == "held":
             return Verdict(
@@ -404,8 +449,12 @@ class Judge:
                 f"{terminal.count(sweep.extras)} rows are not at the source; allow their deletion with the annotation "
                 f'pantograph.dev/allow-deletes: "{sweep.extras}"',
             )
-        if sweep is not None:
-            return Verdict(False, "Snapshot" if sweep.reason == "Snapshot" else "Sweep", sweep.reason)
+        reason = sweep.reason if sweep is not None else "SchemaChanged" if name in here.changed else ""
+        pacing = Pacing(database.spec.reflector.sweep.window)
+        if reason and not pacing.allows(reason):
+            return Verdict(False, OUTSIDE_WINDOW, pacing.deferred(reason))
+        if reason:
+            return Verdict(False, "Snapshot" if reason == "Snapshot" else "Sweep", reason)
         if not checkpoint.state.complete:
             return Verdict(False, "Snapshot")
         return Verdict(True, "Replicating")

@@ -33,7 +33,6 @@ KEPT = 24
 """Lags of each Reflection that are drawn."""
 OLD = 6.0
 """Seconds after which it is said how old what is shown is."""
-ON_THE_WAY = ("Snapshot", "Sweep", "NotStarted", "NotThereYet", "NotInstalled")
 BAR = 10
 
 
@@ -64,7 +63,7 @@ class Line:
         """Wrong first, then on its way, then the furthest behind; what is paused last."""
         rank = 2
         if not self.ready:
-            rank = 1 if self.reason in ON_THE_WAY else 3 if self.reason == "Paused" else 0
+            rank = 1 if self.reason in standing.ON_ITS_WAY else 3 if self.reason == "Paused" else 0
         elif self.dead_letters:
             rank = 1
         return rank, -(self.lag or 0.0), self.name
@@ -139,7 +138,7 @@ def troubles(seen: Standing) -> list[tuple[str, str, str]]:
     found = []
     for one in seen.resources:
         verdict = seen.verdict(one)
-        if isinstance(one, Database | SourceTable) and not verdict.ready and verdict.reason not in ON_THE_WAY:
+        if isinstance(one, Database | SourceTable) and not verdict.ready and not verdict.on_its_way:
             found.append((one.subject, verdict.reason, verdict.message))
     return found
 

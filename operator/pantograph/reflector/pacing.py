@@ -12,6 +12,8 @@ from pantograph.api.values import Hours
 FIRST_COPIES = ("Snapshot", "DestinationReplaced")
 """Sweeps that fill a table in which nothing is yet. They do not wait for the hours: without them there is no copy."""
 
+OUTSIDE_WINDOW = "OutsideSweepWindow"
+
 
 def now() -> datetime.time:
     """The time of day in UTC."""
@@ -34,6 +36,13 @@ class Pacing:
     def allows(self, reason: str) -> bool:
         """May a sweep for this reason go on now?"""
         return self.hours is None or reason in FIRST_COPIES or now() in self.hours
+
+    def deferred(self, reason: str) -> str:
+        """What a Reflection says that waits for the hours."""
+        return (
+            f"it is to be copied again ({reason}), which may be done from {self.hours} UTC, as "
+            "spec.reflector.sweep.window of its source's Database says; changes go on being applied"
+        )
 
     def take(self, rows: int) -> None:
         """So many rows were read."""

@@ -24,7 +24,7 @@ from pantograph.model.mirrors import Mirror
 from pantograph.pipeline import checkpoints, deadletters, fence, keys, steps, sweep, turn, writer
 from pantograph.pipeline.checkpoints import Checkpoint, State
 from pantograph.pipeline.turn import Group, Limits, Route
-from pantograph.reflector.pacing import Pacing
+from pantograph.reflector.pacing import OUTSIDE_WINDOW, Pacing
 from pantograph.reflector.reporting import Board
 
 LONGEST_BACKOFF = 60.0
@@ -624,14 +624,8 @@ class Apart(Worker):
 
     def _wait_for_hours(self, group: Group, reason: str) -> None:
         """Outside the hours in which sweeps may run: go on applying events, and come back."""
-        name, hours = self.ready.wanted.name, self.source.pacing.hours
-        self.source.board.phase(
-            name,
-            "Deferred",
-            "OutsideSweepWindow",
-            f"it is to be copied again ({reason}), which may be done from {hours} UTC, as spec.reflector.sweep.window "
-            "of its source's Database says; changes go on being applied",
-        )
+        name = self.ready.wanted.name
+        self.source.board.phase(name, "Deferred", OUTSIDE_WINDOW, self.source.pacing.deferred(reason))
         if not group.read:
             # Where it had got to is lost: what comes from now on is applied, and the sweep reads all the rest.
             with turn.snapshot(self.route, [group.read]) as (until, _):

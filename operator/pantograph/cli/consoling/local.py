@@ -307,7 +307,7 @@ class LocalStore(Asking):
 def _state(verdict: standing.Verdict) -> State:
     if verdict.ready:
         return "ok"
-    if verdict.reason in ("NotThereYet", "NotStarted", "NotInstalled", "Snapshot", "Sweep"):
+    if verdict.on_its_way:
         return "busy"
     return "off" if verdict.reason == "Paused" else "bad"
 
