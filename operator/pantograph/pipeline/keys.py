@@ -78,6 +78,9 @@ NEVER = 1e12
 """A `next_try` that does not come."""
 
 
+PARENT_MISSING = "ParentMissing"
+"""What the detail of a dead letter begins with whose only fault is that its parent is not there: it goes in with it."""
+
 EVERYTHING = "everything"
 """The reason of a note that stands for all keys of a Reflection: it is to be copied again."""
 
@@ -211,16 +214,17 @@ def bury(session: Session, dialect: Dialect, owner: str, name: str, before: floa
     return session.run(
         f"update {dialect.ours('keys')} set reason = 'dead', detail = :detail, attempts = 0, next_try = :again "
         "where owner = :owner and name = :name and reason = 'parent' and since < :before",
-        owner=owner, name=name, before=before, detail=detail, again=again_at,
+        owner=owner, name=name, before=before, detail=f"{PARENT_MISSING}: {detail}", again=again_at,
     )  # fmt: skip
 
 
-def make_due(session: Session, dialect: Dialect, owner: str, name: str, reason: str) -> int:
-    """All keys noted for a reason are due now; how many were not."""
+def make_due(session: Session, dialect: Dialect, owner: str, name: str, reason: str, begins: str = "") -> int:
+    """All keys noted for a reason (with a detail that begins so) are due now; how many were not."""
+    only, values = (" and detail like :begins", {"begins": f"{begins}%"}) if begins else ("", {})
     return session.run(
         f"update {dialect.ours('keys')} set next_try = 0 "
-        "where owner = :owner and name = :name and reason = :reason and next_try <> 0",
-        owner=owner, name=name, reason=reason,
+        f"where owner = :owner and name = :name and reason = :reason and next_try <> 0{only}",
+        owner=owner, name=name, reason=reason, **values,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pantograph import errors
 from pantograph.apply.prepare import Ready, checkpoint_name
@@ -363,11 +363,12 @@ class Worker(threading.Thread):
         """Of keys that were just looked up: do they wait for parents that are not late but missing? Raises
         `MirrorRejected` where their Reflection is to stop for it."""
         for mirror in mirrors:
-            if any(noted.reason == "parent" for noted in tried.get(mirror.name, ())):
+            noted = tried.get(mirror.name, ())
+            if any(one.reason in ("parent", "dead") for one in noted):
                 with self.route.writer.step(steps.NOTE_KEYS):
-                    self._mind_the_patience(mirror)
+                    self._mind_the_patience(mirror, [one.digest for one in noted if one.reason == "dead"])
 
-    def _mind_the_patience(self, mirror: Mirror) -> None:
+    def _mind_the_patience(self, mirror: Mirror, dead: Sequence[str]) -> None:
         route, since = self.route, self.source.parents_since
         parents = {".".join(filter(None, reference.parent)) for reference in mirror.references}
         late = [
@@ -389,10 +390,10 @@ class Worker(threading.Thread):
             return
         if mirror.dead_letters:
             again_at = time.time() + deadletters.FIRST_RETRY
-            keys.bury(
-                route.writer, route.target, route.owner, mirror.name, before, f"ParentMissing: {detail}", again_at
-            )  # fmt: skip
-            self.told(mirror.name, count)
+            # Those that were dead letters already, and came back for nothing, are no news.
+            found = keys.reasons(route.writer, route.target, route.owner, mirror.name, dead).values()
+            keys.bury(route.writer, route.target, route.owner, mirror.name, before, detail, again_at)
+            self.told(mirror.name, count - sum(reason == "parent" for reason, _ in found))
             return
         some = "1 row has" if count == 1 else f"{count} rows have"
         raise writer.MirrorRejected(
@@ -401,13 +402,13 @@ class Worker(threading.Thread):
                 f"{some} waited for {PARENT_PATIENCE / 60:.0f} minutes: {detail}; bring the row there, or go on "
                 "without those that point at it (spec.onError: DeadLetter)",
                 kind="foreign key",
-                reason="ParentMissing",
+                reason=keys.PARENT_MISSING,
             ),
         )
 
     def told(self, name: str, dead: int) -> None:
         """Rows became dead letters: say so, and count it."""
-        if dead:
+        if dead > 0:
             self.source.board.failed(name, "DeadLetter")
             some = "1 row was" if dead == 1 else f"{dead} rows were"
             self.source.board.messages(
@@ -824,15 +825,18 @@ class Stream(Worker):
 
     def _parents_came(self, outcome: turn.Outcome, joined: set[str]) -> None:
         """Did the turn write a table that others of the stream point at, or did one join it, which has written by
-        itself? Their parked rows may go in now."""
+        itself? Their parked rows may go in now, and those dead letters that only lack a parent."""
         written = joined | {name for name, counts in outcome.written.items() if counts.upserted}
         parents = {self.members[name].mirror.destination for name in written if name in self.members}
-        session, target = self.route.writer, self.route.target
+        session, target, owner = self.route.writer, self.route.target, self.route.owner
         for ready in self.members.values():
+            name = ready.wanted.name
             if any(reference.parent in parents for reference in ready.mirror.references):
                 with session.step(steps.NOTE_KEYS):
-                    if keys.make_due(session, target, self.route.owner, ready.wanted.name, "parent"):
-                        self._look_at_keys = 0.0
+                    came = keys.make_due(session, target, owner, name, "parent")
+                    came += keys.make_due(session, target, owner, name, "dead", keys.PARENT_MISSING)
+                if came:
+                    self._look_at_keys = 0.0
 
     def _joiners(self, group: Group) -> list[tuple[Group, Ready]]:
         with self._lock:
