@@ -1,4 +1,4 @@
-"""A third of a minute of pgbench in every full run."""
+"""Clients that nobody here wrote: a third of a minute of pgbench in every full run, sysbench at night."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.stress import bench
+from tests.stress import bench, sysbench
 
 
 @pytest.mark.full
@@ -17,3 +17,12 @@ def test_the_tables_of_pgbench_always_add_up(pg_db: Callable[[], Any]) -> None:
     assert report.committed > 500, report
     assert report.reads > 100, report
     assert report.kills > 2, report
+
+
+@pytest.mark.night
+def test_the_tables_of_sysbench_are_equal_two_databases_on(my_db: Callable[[], Any], pg_db: Callable[[], Any]) -> None:
+    report = sysbench.run(my_db(), pg_db(), my_db(), seconds=30.0, rate=100)
+    assert report.clean, report
+    assert report.transactions > 500, report
+    assert len(report.verified) > 1, report
+    assert report.kills, report
