@@ -834,7 +834,8 @@ class Stream(Worker):
             if any(reference.parent in parents for reference in ready.mirror.references):
                 with session.step(steps.NOTE_KEYS):
                     came = keys.make_due(session, target, owner, name, "parent")
-                    came += keys.make_due(session, target, owner, name, "dead", keys.PARENT_MISSING)
+                    if ready.mirror.dead_letters:
+                        came += keys.make_due(session, target, owner, name, "dead", keys.PARENT_MISSING)
                 if came:
                     self._look_at_keys = 0.0
 
