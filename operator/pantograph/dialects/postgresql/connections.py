@@ -13,6 +13,7 @@ import psycopg2.extensions
 
 from pantograph import errors
 from pantograph.dialects.base import Address, Role
+from pantograph.dialects.postgresql import silence
 
 # What libpq may be told from `spec.options`; all else has a field of its own, or would undo what we set.
 OPTIONS = frozenset(
@@ -86,12 +87,42 @@ LIMITS: dict[Role, dict[str, str]] = {
 }
 
 
+# A machine that is gone without a word is noticed after 25 s, and not after the two hours that are usual.
+PRESENCE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
+ANSWERS_WITHIN: dict[Role, float] = {Role.READER: 90, Role.SIDE: 90, Role.WRITER: 630, Role.ADMIN: 90}
+"""Seconds for which an answer is waited for: the server itself ends what takes as long as `LIMITS` says."""
+COPIES_WITHIN = 630.0
+"""The same for many rows at once: COPY goes no faster than whoever is at its other end."""
+
+
 class Connection(psycopg2.extensions.connection):
-    """A psycopg2 connection that remembers what was made in its session."""
+    """A psycopg2 connection that remembers what was made in its session. answers_within: seconds, see `silence`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.prepared: dict[str, str] = {}
+        self.answers_within = 30.0
+
+
+class Cursor(psycopg2.extensions.cursor):
+    """A cursor that does not wait for ever."""
+
+    connection: Connection
+
+    def execute(self, query: Any, vars: Any = None) -> None:
+        """As the driver's."""
+        with silence.WATCHMAN.limits(self.connection.fileno(), self.connection.answers_within):
+            super().execute(query, vars)
+
+    def executemany(self, query: Any, vars_list: Any) -> None:
+        """As the driver's."""
+        with silence.WATCHMAN.limits(self.connection.fileno(), COPIES_WITHIN):
+            super().executemany(query, vars_list)
+
+    def copy_expert(self, sql: Any, file: Any, size: int = 8192) -> None:
+        """As the driver's."""
+        with silence.WATCHMAN.limits(self.connection.fileno(), COPIES_WITHIN):
+            super().copy_expert(sql, file, size)
 
 
 class Streaming:
@@ -132,6 +163,7 @@ def connect(address: Address, role: Role, timeout: float) -> Connection:
                 f"PostgreSQL knows no such option; expected one of: {known}", path=f"spec.options.{name}"
             )
     arguments: dict[str, Any] = {
+        **PRESENCE,
         **address.options,
         "host": address.host,
         "port": address.port or 5432,
@@ -151,7 +183,7 @@ def connect(address: Address, role: Role, timeout: float) -> Connection:
         ):
             arguments[argument] = files.enter_context(_as_file(value))
         given = {name: value for name, value in arguments.items() if value not in ("", None)}
-        raw: Connection = psycopg2.connect(connection_factory=Connection, **given)
+        raw: Connection = psycopg2.connect(connection_factory=Connection, cursor_factory=Cursor, **given)
     try:
         raw.autocommit = True
         for caster in _CASTERS:
@@ -159,6 +191,7 @@ def connect(address: Address, role: Role, timeout: float) -> Connection:
         with raw.cursor() as cursor:
             settings = SETTINGS | LIMITS[role]
             cursor.execute("; ".join(f"set {name} = '{value}'" for name, value in settings.items()))
+        raw.answers_within = ANSWERS_WITHIN[role]
     except BaseException:
         raw.close()
         raise
