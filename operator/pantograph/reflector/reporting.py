@@ -177,6 +177,14 @@ class Board:
             return None
         return self._clock() - (link.answered_at or link.asked_at) <= SILENCE
 
+    def away(self, seen: Seen, source: str, destination: str) -> str:
+        """Which of its Databases does not answer, neither its stream nor whoever looks; "" when both do."""
+        if self._clock() - seen.reached_at <= UNCONFIRMED:
+            return ""
+        with self._lock:
+            links = [self._links.get(key) for key in ((source, "source"), (destination, "destination"))]
+        return next((link.name for link in links if link is not None and self.up(link) is False), "")
+
     def oldest_transaction(self, link: Link) -> float | None:
         """For how many seconds the oldest transaction that is open there has been seen."""
         if link.open_since is None or not self.up(link):

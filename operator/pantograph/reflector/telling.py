@@ -50,7 +50,11 @@ class Reporter:
                 known = seen.get(name) if name in moving else None
                 if known is not None and known.pending is not None:
                     pending[one.source_key] = max(pending.get(one.source_key, 0), known.pending)
-                status = _moved(one, known, board.lag(known)) if known else _stopped(one)
+                if known is None:
+                    status = _stopped(one)
+                else:
+                    away = board.away(known, "/".join(database), "/".join(one.destination_key))
+                    status = _moved(one, known, board.lag(known), away)
                 if status is not None:
                     self._write(id_, one, status)
             for key, table in tables.items():
@@ -131,9 +135,9 @@ def _kept(one: Reflection) -> list[dict[str, Any]]:
     return [conditions.dumped(before)] if before else []
 
 
-def _moved(one: Reflection, seen: Seen, lag: float | None) -> dict[str, Any]:
-    """The reflector's part of a Reflection's status."""
-    replicating, reason, message = _phase(seen)
+def _moved(one: Reflection, seen: Seen, lag: float | None, away: str) -> dict[str, Any]:
+    """The reflector's part of a Reflection's status. away: a Database of it that does not answer."""
+    replicating, reason, message = _phase(seen, away)
     told = [_put(one, conditions.REPLICATING, replicating, reason, message, seen.generation)]
     if seen.phase == "Waiting" or not seen.source:
         told += _kept(one)  # it has only begun: nobody has looked yet
@@ -163,8 +167,11 @@ def _moved(one: Reflection, seen: Seen, lag: float | None) -> dict[str, Any]:
     return {**{name: value for name, value in values.items() if value is not None}, "conditions": told}
 
 
-def _phase(seen: Seen) -> tuple[bool, str, str]:
+def _phase(seen: Seen, away: str) -> tuple[bool, str, str]:
     """Whether it replicates, why not, and in a sentence."""
+    if seen.phase == "Streaming" and away:
+        # Its worker still waits for an answer: nobody has told it that there will be none.
+        return False, "Unreachable", f"Database {away.partition('/')[2]} does not answer"
     if seen.phase == "Streaming":
         return True, "Replicating", ""
     if seen.phase in ("Failed", "Unreachable", "Replanning"):
