@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 
 from pantograph import dialects, errors
@@ -28,19 +28,35 @@ PATIENCE = 3.0
 
 def conflicts(wanted: Sequence[Wanted]) -> list[ownership.Conflict]:
     """Reflections that would undo each other's work."""
+    names = shared(wanted)
+    return ownership.conflicts([claim for one in wanted for claim in of(one, names)[0]])
+
+
+def shared(wanted: Iterable[Wanted]) -> frozenset[str]:
+    """Names of tables that more than one Reflection writes, in whichever databases."""
     names = Counter(copy.table.casefold() for one in wanted for _, copies in one.copies.values() for copy in copies)
-    shared = {name for name, count in names.items() if count > 1}
-    return ownership.conflicts([claim for one in wanted for claim in _claims(one, shared)])
+    return frozenset(name for name, count in names.items() if count > 1)
 
 
-def _claims(wanted: Wanted, shared: Set[str]) -> Iterator[Claim]:
+def of(wanted: Wanted, shared: Set[str]) -> tuple[list[Claim], bool]:
+    """What the Reflections of one source claim, and whether all of its databases had a say."""
+    try:
+        return _of(wanted, shared)
+    except errors.PantographError:  # one that broke off
+        return [], False
+
+
+def _of(wanted: Wanted, shared: Set[str]) -> tuple[list[Claim], bool]:
     tables = {table.subject: table for table in wanted.tables}
+    found: list[Claim] = []
+    complete = True
     with _looking(wanted.address) as source:
         if source is None:
-            return
+            return [], False
         for address, copies in wanted.copies.values():
             with _looking(address) as destination:
                 if destination is None:
+                    complete = False
                     continue
                 for copy in copies:
                     table = tables[copy.source]
@@ -53,7 +69,9 @@ def _claims(wanted: Wanted, shared: Set[str]) -> Iterator[Claim]:
                         inserts=copy.missing_row == "Insert",
                     )
                     # What it writes there only matters where somebody else may write as well.
-                    yield _in_detail(claim, table, copy, source) if copy.table.casefold() in shared else claim
+                    detailed = copy.table.casefold() in shared
+                    found.append(_in_detail(claim, table, copy, source) if detailed else claim)
+    return found, complete
 
 
 def _in_detail(claim: Claim, table: WantedTable, copy: WantedCopy, source: _Place) -> Claim:

@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pantograph import dialects, errors
@@ -20,13 +20,14 @@ from pantograph.api.databases import Database
 from pantograph.api.manifests import KINDS, Key, Manifests
 from pantograph.api.reflections import Reflection
 from pantograph.api.sourcetables import SourceTable
-from pantograph.apply import claims, expressions, observe, prepare, sources
+from pantograph.apply import expressions, observe, prepare, sources
 from pantograph.apply.prepare import Captured, Report
 from pantograph.apply.sources import Wanted
 from pantograph.database.addresses import address
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import Address, Dialect, Role
 from pantograph.handlers import outcomes, removing
+from pantograph.handlers.claiming import Claims
 from pantograph.handlers.known import Entry, Group, Known
 from pantograph.handlers.outcomes import Outcome
 from pantograph.kube import objects, secrets, workloads
@@ -54,48 +55,6 @@ class Memory:
     applied_at: float = 0.0
     backoff: float = 0.0
     trouble: str = ""
-
-
-@dataclass
-class Claims:
-    """Who writes which table, among all groups; asked of the servers when anything about that has changed."""
-
-    wanted: dict[Key, Wanted] = field(default_factory=dict)
-    asked: frozenset[object] = frozenset()
-    found: dict[str, errors.SpecError] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def of(self, key: Key, wanted: Wanted | None) -> tuple[dict[str, errors.SpecError], set[Key]]:
-        """The conflicts by Reflection, and the other groups for which they are others than before."""
-        with self.lock:
-            if wanted is None:
-                self.wanted.pop(key, None)
-            else:
-                self.wanted[key] = wanted
-            asked = frozenset(part for one in self.wanted.values() for part in _claimed(one))
-            if asked == self.asked:
-                return self.found, set()
-            before = self.found
-            self.found = {
-                one.name: errors.SpecError(one.message, path=one.path, reason="Conflict")
-                for one in claims.conflicts(list(self.wanted.values()))
-            }
-            self.asked = asked
-            changed = before.keys() ^ self.found.keys()
-            return self.found, {
-                other
-                for other, one in self.wanted.items()
-                if other != key and any(copy.name in changed for _, copies in one.copies.values() for copy in copies)
-            }
-
-
-def _claimed(wanted: Wanted) -> list[object]:
-    return [
-        (wanted.address.label, copy.name, copy.source, target.label, copy.schema, copy.table, copy.missing_row,
-         copy.items, copy.exclude, copy.key)
-        for target, copies in wanted.copies.values()
-        for copy in copies
-    ]  # fmt: skip
 
 
 class Reconciler:
