@@ -65,6 +65,8 @@ def members(group: Group, outcome: Outcome, doing: Doing) -> None:
                 continue
             try:
                 remove(one, group, outcome, doing)
+            except errors.CaptureOwned:
+                outcome.gone.add((one.kind, one.key))  # what is there is another's, and stays
             except errors.PantographError as error:
                 _not_now(one, error, outcome, doing)
             if (one.kind, one.key) in outcome.gone:

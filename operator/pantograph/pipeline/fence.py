@@ -121,7 +121,8 @@ def found(session: Session, dialect: Dialect, owner: str, lease: float, *, adopt
     elif row.owner != owner:
         raise errors.CaptureOwned(
             f"capture in {dialect.address.label} belongs to {row.owner!r}, not to {owner!r}; "
-            "stop that one and adopt its capture (run --adopt), or use another captureSchema"
+            "stop that one and adopt its capture (run --adopt; in a cluster the annotation "
+            'pantograph.dev/adopt: "true" of the Database), or use another captureSchema'
         )
     if session.row(f"select 1 from {dialect.ours('lease')} where id = 1") is None:
         # Whoever made the control row died before this one. Its lease is over, so that capture begins a new life.
