@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ import yaml
 
 from tests.cluster import images, node
 from tests.cluster.cluster import Cluster, refuse_unless_disposable
-from tests.servers import MariaDB, PostgreSQL, Server
+from tests.cluster.mirrors import Mirror, clear
+from tests.servers import MariaDB, PostgreSQL, Server, TestDatabase
 
 
 @pytest.fixture(scope="session")
@@ -74,3 +76,18 @@ def mariadb(cluster: Cluster) -> Iterator[Server]:
     """The run's MariaDB server, for pods too."""
     with for_pods(MariaDB, cluster) as server:
         yield server
+
+
+@pytest.fixture
+def mirrors(
+    operator: Cluster, pg_db: Callable[..., TestDatabase], my_db: Callable[..., TestDatabase]
+) -> Iterator[Callable[[TestDatabase, TestDatabase], Mirror]]:
+    """`mirrors(source, destination)` is a mirror in a namespace of its own; it goes before the databases do."""
+    with contextlib.ExitStack() as kept:
+
+        def make(source: TestDatabase, destination: TestDatabase, kind: type[Mirror] = Mirror) -> Mirror:
+            made = kind(operator, kept.enter_context(operator.namespace()), source, destination)
+            kept.callback(clear, made)
+            return made
+
+        yield make

@@ -271,6 +271,9 @@ state = "{STATE}/containerd/state"
             "podLogsDir": str(STATE / "podlogs"),
             "syncFrequency": "5s",
             "nodeStatusUpdateFrequency": "3s",
+            # What is killed again and again comes back within seconds, and not after five minutes.
+            "featureGates": {"KubeletCrashLoopBackOffMax": True},
+            "crashLoopBackOff": {"maxContainerRestartPeriod": "3s"},
             "imageGCHighThresholdPercent": 100,  # nothing could pull an image again
             "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         }

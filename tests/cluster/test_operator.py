@@ -8,14 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.cluster import Cluster, KubectlFailed, Object
+from tests.cluster.cluster import Cluster, KubectlFailed
+from tests.cluster.mirrors import GROUP, Mirror
 from tests.servers import TestDatabase
 from tests.support.comparison import wait_until
 
 pytestmark = pytest.mark.full
-
-OURS = "select count(*) from pg_namespace where nspname = 'pantograph'"
-GROUP = "pantograph.dev/v1alpha1"
 
 
 @pytest.fixture
@@ -24,91 +22,9 @@ def namespace(operator: Cluster) -> Iterator[str]:
         yield name
 
 
-class Mirror:
-    """A table of one database, mirrored into another by objects in a namespace."""
-
-    def __init__(self, cluster: Cluster, namespace: str, source: TestDatabase, destination: TestDatabase) -> None:
-        self.cluster, self.namespace, self.source, self.destination = cluster, namespace, source, destination
-        source.execute("create table orders (id int primary key, item text)")
-        source.execute("insert into orders select n, 'item ' || n from generate_series(1, 500) n")
-
-    def objects(self, **reflection: Any) -> list[Object]:
-        """All that is to be applied, what refers before what is referred to."""
-        return [
-            {
-                "apiVersion": GROUP,
-                "kind": "Reflection",
-                "metadata": {"name": "orders"},
-                "spec": {
-                    "sourceTableRef": {"name": "orders"},
-                    "destination": {"databaseRef": {"name": "warehouse"}, "schema": "public", "table": "orders"},
-                    **reflection,
-                },
-            },
-            {
-                "apiVersion": GROUP,
-                "kind": "SourceTable",
-                "metadata": {"name": "orders"},
-                "spec": {"databaseRef": {"name": "shop"}, "schema": "public", "table": "orders"},
-            },
-            *self.destination.manifests("destination", name="warehouse"),
-            *self.source.manifests("source", name="shop"),
-        ]
-
-    def apply(self, **reflection: Any) -> None:
-        """All of it at once, and until it is Ready."""
-        self.cluster.apply(self.objects(**reflection), self.namespace)
-        self.ready()
-
-    def ready(self) -> None:
-        """Until the Reflection is Ready."""
-        try:
-            self.cluster.wait("Ready", "reflection/orders", self.namespace, patience=90)
-        except KubectlFailed as error:
-            listed = self.cluster.kubectl("get", "pantograph,pods,events", "-o", "wide", "-n", self.namespace)
-            raise AssertionError(listed) from error
-
-    def patch(self, kind: str, name: str, **content: Any) -> None:
-        """Change an object."""
-        body = json.dumps(content)
-        self.cluster.kubectl("patch", kind, name, "-n", self.namespace, "--type=merge", "--patch", body)
-
-    def follows(self) -> None:
-        """Until a row that is written now has arrived."""
-        ((number,),) = self.source.execute("select coalesce(max(id), 0) + 1 from orders")
-        self.source.execute(f"insert into orders values ({number}, 'probe')")
-        wait_until(lambda: self.written(f"select 1 from orders where id = {number}"), f"row {number} to arrive", 60)
-
-    def written(self, sql: str) -> list[tuple[Any, ...]]:
-        """What a statement says at the destination."""
-        return self.destination.execute(sql, "destination")
-
-    def equal(self) -> bool:
-        """Whether both tables are the same."""
-        rows = "select id, item from orders order by id"
-        return self.source.execute(rows) == self.written(rows)
-
-    def condition(self, kind: str, name: str, type_: str = "Ready") -> Object:
-        """One condition; empty when it is not there."""
-        status = self.cluster.get(kind, name, self.namespace).get("status", {})
-        return next((one for one in status.get("conditions", []) if one["type"] == type_), {})
-
-    def reason(self, kind: str, name: str) -> str:
-        """Why an object is Ready or is not."""
-        return str(self.condition(kind, name).get("reason", ""))
-
-    def nothing_left(self) -> None:
-        """Until neither database holds anything of ours."""
-        wait_until(lambda: self.source.execute(OURS) == [(0,)], "the source to hold nothing of ours", 60)
-        wait_until(lambda: self.written(OURS) == [(0,)], "the destination to hold nothing of ours", 60)
-
-
 @pytest.fixture
-def mirror(operator: Cluster, namespace: str, pg_db: Callable[..., TestDatabase]) -> Iterator[Mirror]:
-    yield Mirror(operator, namespace, pg_db(), pg_db())
-    # Before the databases go: the operator takes what is ours out of them.
-    operator.kubectl("delete", "namespace", namespace, "--wait=false", "--ignore-not-found")
-    operator.wait_gone("namespace", namespace, patience=120)
+def mirror(mirrors: Callable[..., Mirror], pg_db: Callable[..., TestDatabase]) -> Mirror:
+    return mirrors(pg_db(), pg_db())
 
 
 def test_manifests_in_any_order_become_a_live_copy_and_go_without_a_trace(mirror: Mirror) -> None:
