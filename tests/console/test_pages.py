@@ -13,7 +13,8 @@ pytestmark = pytest.mark.full
 PAGES = (
     "", "databases/default/shop", "tables/default/orders", "reflections/default/orders",
     "reflections/default/orders/edit", "reflections/default/orders/delete", "new", "new?database=default/shop",
-    "new?database=default/shop&table=customers", "nothing/here",
+    "new?database=default/shop&table=customers", "databases/new", "databases/default/shop/edit",
+    "tables/default/orders/edit", "nothing/here",
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pantograph import errors
 from pantograph.api import reading, revising, schema
-from pantograph.api.base import API_VERSION
+from pantograph.api.base import API_VERSION, Resource
 from pantograph.api.reflections import Reflection
 from pantograph.console.stores import Problem
 from pantograph.model.tables import TableShape
@@ -118,26 +118,32 @@ class Field:
 
     hint: str
     choices: tuple[str, ...] = ()
-    default: Any = None
+    type: str = ""
     most: int = 0
+    default: str = ""
 
 
 @functools.cache
-def field_of(path: str) -> Field:
-    """What the CRD says of a field of Reflections."""
-    crd = schema.crds()["reflections"]
-    here = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+def field_of(path: str, plural: str = "reflections") -> Field:
+    """What the CRD says of a field of a kind."""
+    here = _schemas()[plural]
     for step in path.split("."):
         here = here.get("properties", {}).get(step, {})
     hint = str(here.get("description", "")).replace("`", "")
-    return Field(hint, tuple(here.get("enum", ())), here.get("default"), int(here.get("maxLength", 0)))
+    type_, most, default = str(here.get("type", "")), int(here.get("maxLength", 0)), here.get("default", "")
+    return Field(hint, tuple(here.get("enum", ())), type_, most, default if isinstance(default, str) else "")
+
+
+@functools.cache
+def _schemas() -> Mapping[str, Mapping[str, Any]]:
+    return {name: crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for name, crd in schema.crds().items()}
 
 
 def of_reflection(reflection: Reflection, shape: TableShape | None) -> Form:
     """The form that says what the object says. shape: of the source's table, None when nobody knows."""
     dumped = reflection.model_dump(mode="json", by_alias=True, exclude_none=True)
-    values = {path: str(_at(dumped, path) or "") for path in (*TEXTS, *CHOICES, *REFERENCES)}
-    values |= {path: "on" if _at(dumped, path, True) else "" for path in CHECKS}
+    values = {path: str(at(dumped, path) or "") for path in (*TEXTS, *CHOICES, *REFERENCES)}
+    values |= {path: "on" if at(dumped, path, True) else "" for path in CHECKS}
     spec = reflection.spec
     named = {column.name: column for column in (shape.columns if shape else ())}
     key = set(shape.key) if shape else set()
@@ -207,11 +213,11 @@ def read(form: Form, before: Reflection | None) -> Read:
     for path in (*TEXTS, *CHOICES, *REFERENCES[2:]):
         text = values.get(path, "")
         if text.strip():
-            _put(spec, path, text if path in ("spec.where", "spec.statement", "spec.deleteStatement") else text.strip())
+            put(spec, path, text if path in ("spec.where", "spec.statement", "spec.deleteStatement") else text.strip())
     for path in CHECKS:
         # Of something that is not wanted at all, no half is said.
         if path != "spec.verify.repair" or values.get("spec.verify.every", "").strip():
-            _put(spec, path, form.checked(path))
+            put(spec, path, form.checked(path))
     rows = [(number, row) for number, row in enumerate(form.rows) if not row.blank]
     numbers: tuple[int, ...] = ()
     nothing = False
@@ -241,14 +247,13 @@ def read(form: Form, before: Reflection | None) -> Read:
         return Read(None, (*(Problem(str(one.args[0]), one.path) for one in error.errors), *more), numbers)
 
 
-def raw(before: Reflection, written: Mapping[str, Any], after: Reflection) -> dict[str, Any]:
+def raw(before: Resource, written: Mapping[str, Any], after: Resource) -> dict[str, Any]:
     """What is to be written: what is different between the two, put into what is written now."""
+    return revising.merged(written, _whole(before), _whole(after))
 
-    def dumped(one: Reflection) -> dict[str, Any]:
-        spec = one.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
-        return {"spec": spec, "metadata": one.model_dump(mode="json", by_alias=True)["metadata"]}
 
-    return revising.merged(written, dumped(before), dumped(after))
+def _whole(one: Resource) -> dict[str, Any]:
+    return one.model_dump(mode="json", by_alias=True, exclude_none=True, include={"spec", "metadata"})
 
 
 def fields(problems: Iterable[Problem], form: Form, numbers: Sequence[int]) -> dict[str, str]:
@@ -287,7 +292,8 @@ def _numbers(posted: Mapping[str, str], letter: str) -> list[int]:
     return sorted(found)
 
 
-def _at(dumped: Mapping[str, Any], path: str, otherwise: Any = None) -> Any:
+def at(dumped: Mapping[str, Any], path: str, otherwise: Any = None) -> Any:
+    """The value at a path, or `otherwise`."""
     here: Any = dumped
     for step in path.split("."):
         if not isinstance(here, Mapping) or step not in here:
@@ -296,7 +302,8 @@ def _at(dumped: Mapping[str, Any], path: str, otherwise: Any = None) -> Any:
     return here
 
 
-def _put(spec: dict[str, Any], path: str, value: Any) -> None:
+def put(spec: dict[str, Any], path: str, value: Any) -> None:
+    """Set the value at a path, `spec.…`."""
     *steps, last = path.removeprefix("spec.").split(".")
     here = spec
     for step in steps:

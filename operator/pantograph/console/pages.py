@@ -22,7 +22,7 @@ from pantograph.api.databases import Database
 from pantograph.api.manifests import Manifests
 from pantograph.api.reflections import Destination, Reflection, ReflectionSpec
 from pantograph.api.sourcetables import SourceTable, SourceTableSpec
-from pantograph.console import charts, forms
+from pantograph.console import charts, forms, settings
 from pantograph.console.guard import Tokens
 from pantograph.console.history import History, Rates, speeds
 from pantograph.console.stores import (
@@ -34,6 +34,7 @@ from pantograph.console.stores import (
     NotThere,
     Plan,
     Problem,
+    Setting,
     Standing,
     Store,
     Stores,
@@ -88,7 +89,7 @@ class Pages:
             "iso": lambda at: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at)),
             "path": lambda name: quote(name, safe=""),
         }
-        self._templates.globals |= {"field_of": forms.field_of, "kinds": forms.KINDS, "system": forms.SYSTEM}
+        self._templates.globals |= {"field_of": settings.field, "kinds": forms.KINDS, "system": forms.SYSTEM}
 
     def answer(self, page: Callable[[Visit], Response], request: Request, posted: str, stores: Stores) -> Response:
         """The page, or one that says why not."""
@@ -399,6 +400,16 @@ def edit(visit: Visit) -> Response:
     return _Editing(visit, objects, looked, database_, one, table, why).answer()
 
 
+MEANWHILE = Problem("somebody changed it meanwhile; load the page again, and look first")
+
+
+def _mark(one: Resource | None) -> str:
+    """What tells an object, as it is now, from what it was when the form was made."""
+    if one is None:
+        return ""
+    return hashlib.sha256(one.model_dump_json(by_alias=True, include={"spec"}).encode()).hexdigest()
+
+
 @dataclass(frozen=True)
 class _Editing:
     """The form of one Reflection. before: the one that is changed; None for a new one, which needs `looked`."""
@@ -424,7 +435,7 @@ class _Editing:
             kept = forms.of_reflection(self.before, shape).values
             form = replace(form, values={**form.values, **{path: kept[path] for path in forms.REFERENCES}})
         if self.before is not None and self.visit.posted.get("seen", "") != self._seen:
-            return self._show(form, (Problem("somebody changed it meanwhile; load the page again, and look first"),))
+            return self._show(form, (MEANWHILE,))
         read = forms.read(form, self.before)
         if read.reflection is None or read.problems:
             return self._show(form, read.problems, read.columns)
@@ -459,11 +470,7 @@ class _Editing:
 
     @functools.cached_property
     def _seen(self) -> str:
-        """What tells the object, as it is now, from what it was when the form was made."""
-        if self.before is None:
-            return ""
-        spec = self.before.model_dump_json(by_alias=True, include={"spec"})
-        return hashlib.sha256(spec.encode()).hexdigest()
+        return _mark(self.before)
 
     def _proposal(self) -> Reflection:
         assert self.looked is not None
@@ -534,3 +541,61 @@ class _Editing:
             yaml=yaml,
             why=self.why,
         )
+
+
+# -- Databases and SourceTables ----------------------------------------------------------------------------------------
+
+KEPT = {
+    "databases": "Options of the driver, and what shapes the reflector's pod, are not shown here; they stay as written.",
+    "sourcetables": "Which table it is, and how its rows are told apart, cannot be changed.",
+}
+
+
+def new_database(visit: Visit) -> Response:
+    """A Database that is yet to be made."""
+    spaces = sorted({namespace for namespace, _ in visit.store.objects().databases})
+    return _setting(visit, "databases", None, settings.empty(spaces[0] if spaces else "default"))
+
+
+def edit_database(visit: Visit) -> Response:
+    """A Database that is there."""
+    one: Database = _named(visit, visit.store.objects().databases, "Database")
+    return _setting(visit, "databases", one, settings.values_of(one))
+
+
+def edit_source_table(visit: Visit) -> Response:
+    """A SourceTable that is there."""
+    one: SourceTable = _named(visit, visit.store.objects().source_tables, "SourceTable")
+    return _setting(visit, "sourcetables", one, settings.values_of(one))
+
+
+def _setting(visit: Visit, plural: str, before: Database | SourceTable | None, values: Mapping[str, str]) -> Response:
+    def show(problems: Sequence[Problem] = (), yaml: str = "", found: str = "") -> Response:
+        return visit.show(
+            "setting.html", 400 if problems else 200, plural=plural, groups=settings.PARTS[plural], before=before,
+            values=values, at=settings.fields(problems, plural), fixed=settings.fixed(before), seen=_mark(before),
+            kept=KEPT[plural], yaml=yaml, found=found,
+        )  # fmt: skip
+
+    if visit.method != "POST":
+        return show()
+    values = settings.posted(visit.posted, plural, before)
+    if visit.posted.get("seen", "") != _mark(before):
+        return show((MEANWHILE,))
+    read = settings.read(values, plural, before)
+    if read.wanted is None or read.problems:
+        return show(read.problems)
+    raw = forms.raw(before, visit.store.raw(before), read.wanted) if before else read.wanted.manifest()
+    setting = Setting(read.wanted, raw, before, read.login)
+    yaml = writing.written([raw])
+    # What is changed of one that is there may be that it cannot be opened: that is only said.
+    applies = visit.posted.get("do") == "apply"
+    plan = Plan() if applies and before else visit.store.tried(setting)
+    if plan.problems or not applies:
+        return show(plan.problems, yaml, plan.sql)
+    try:
+        return _back(_url(read.wanted), visit.store.put(setting))
+    except errors.SpecErrors as error:
+        return show(tuple(Problem(str(one.args[0]), one.path) for one in error.errors), yaml)
+    except errors.PantographError as error:
+        return show((Problem(str(error)),), yaml)

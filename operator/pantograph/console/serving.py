@@ -53,8 +53,11 @@ def app(stores: Stores, history: History, hosts: Collection[str]) -> Starlette:
     return Starlette(
         routes=[
             route("/", pages.overview),
+            route("/databases/new", pages.new_database, "GET", "POST"),
             route("/databases/{namespace}/{name}", pages.database),
+            route("/databases/{namespace}/{name}/edit", pages.edit_database, "GET", "POST"),
             route("/tables/{namespace}/{name}", pages.source_table),
+            route("/tables/{namespace}/{name}/edit", pages.edit_source_table, "GET", "POST"),
             route("/reflections/{namespace}/{name}", pages.reflection),
             route("/new", pages.new, "GET", "POST"),
             route("/reflections/{namespace}/{name}/edit", pages.edit, "GET", "POST"),

@@ -153,6 +153,25 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Login:
+    """A Secret that is to be made with a Database, with the keys `username` and `password`."""
+
+    secret: str
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A Database or a SourceTable as a person wants it. raw, before: as in `Change`. login: only of a new Database."""
+
+    wanted: Database | SourceTable
+    raw: Mapping[str, Any]
+    before: Database | SourceTable | None = None
+    login: Login | None = None
+
+
+@dataclass(frozen=True)
 class Plan:
     """What would be done, as SQL with comments, and what stands in the way."""
 
@@ -203,6 +222,12 @@ class Store(Protocol):
 
     def apply(self, change: Change) -> str:
         """Do it; where it is now. Raises `SpecErrors`."""
+
+    def tried(self, setting: Setting) -> Plan:
+        """What is wrong with it, and whether a Database can be opened so. Changes nothing."""
+
+    def put(self, setting: Setting) -> str:
+        """Write it; where it is now. Raises `SpecErrors`."""
 
     def act(self, reflection: Reflection, act: str, count: int = 0) -> str:
         """Do one of `ACTS`; what was done, in a sentence. count: of rows whose deletion is allowed."""

@@ -19,9 +19,10 @@ from pantograph.api import acting
 from pantograph.api.databases import Database
 from pantograph.api.manifests import Manifests
 from pantograph.api.reflections import Reflection
+from pantograph.api.secrets import Secret
 from pantograph.apply import claims, observe, sources
 from pantograph.cli import generating, planning, retrying, standing, terminal, verify
-from pantograph.console.stores import Change, Compared, Letters, Looked, Noted, Offer, Plan, Problem
+from pantograph.console.stores import Change, Compared, Letters, Looked, Noted, Offer, Plan, Problem, Setting
 from pantograph.database.addresses import address
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import Dialect, Role
@@ -32,6 +33,9 @@ _FIELDS = {"DestinationNotEmpty": "spec.destination.existing", "KeyNotIndexed": 
 
 class Asking(abc.ABC):
     """Tables, plans, noted rows and comparisons of the objects of a store."""
+
+    file_elsewhere = ""
+    """Why a database that is a file cannot be opened here; "" where it can."""
 
     def __init__(self, installation: str, compared: dict[str, Compared]) -> None:
         self._installation, self._compared = installation, compared
@@ -135,6 +139,38 @@ class Asking(abc.ABC):
         changed = {one.subject, *([change.source_table.subject] if change.source_table else [])}
         return found + [Problem(str(each.args[0]), each.path) for each in wrong if each.subject in changed]
 
+    def tried(self, setting: Setting) -> Plan:
+        """Open the Database as it is to be; of a SourceTable, what no database need be asked."""
+        one = setting.wanted
+        if not isinstance(one, Database):
+            return Plan(problems=tuple(self._problems_of(setting, proposed(setting, self.objects()))))
+        try:
+            objects = proposed(setting, self.opened(one))
+            if problems := self._problems_of(setting, objects):
+                return Plan(problems=tuple(problems))
+            if one.spec.path and (self.file_elsewhere or not Path(one.spec.path).exists()):
+                return Plan(self.file_elsewhere or "The file is not there yet; the first run makes it.")
+            with session_of(objects, one, Role.SIDE) as (dialect, session), session.step(steps.INSPECT):
+                return Plan(f"It was opened: {dialect.server(session).version}.")
+        except errors.PantographError as error:
+            return Plan(problems=(Problem(str(error.args[0]), _field_of(error, one)),))
+
+    def _problems_of(self, setting: Setting, wanted: Manifests) -> list[Problem]:
+        """What would be wrong with the objects that is not wrong now."""
+        objects, one = self.objects(), setting.wanted
+        if setting.before is None and one.key in objects.databases:
+            return [Problem(f"there is a Database {one.name} already", "metadata.name")]
+        if setting.login is not None and (one.namespace, setting.login.secret) in objects.secrets:
+            why = f"there is a Secret {setting.login.secret} already; name another, or leave user and password empty"
+            return [Problem(why, "spec.credentials.secretName")]
+        known = {(each.subject, each.path, each.args[0]) for each in objects.problems()}
+        wrong = [*wanted.problems(), *acting.unsupported(wanted), *wanted.changed_since(objects)]
+        return [
+            Problem(str(each.args[0]), each.path) if each.subject == one.subject else Problem(str(each))
+            for each in wrong
+            if (each.subject, each.path, each.args[0]) not in known
+        ]
+
     def compared(self, reflection: Reflection) -> Compared:
         """The comparison that somebody asked for here."""
         return self._compared.get(f"{reflection.namespace}/{reflection.name}", Compared())
@@ -172,6 +208,39 @@ class Asking(abc.ABC):
         rows = retrying.hasten(self._both(reflection), reflection, self._installation)
         some = "1 row is" if rows == 1 else f"{terminal.count(rows)} rows are"
         return f"{some} tried again now." if rows else "No row waits."
+
+
+def secret_of(setting: Setting) -> dict[str, str]:
+    """What a new Secret holds, by its keys."""
+    one, login = setting.wanted, setting.login
+    assert login is not None
+    assert isinstance(one, Database)
+    assert one.spec.credentials is not None
+    return {one.spec.credentials.username_key: login.username, one.spec.credentials.password_key: login.password}
+
+
+def proposed(setting: Setting, objects: Manifests) -> Manifests:
+    """The objects as they would be."""
+    one, secrets = setting.wanted, dict(objects.secrets)
+    if setting.login is not None:
+        values = {key: value.encode() for key, value in secret_of(setting).items()}
+        secrets[one.namespace, setting.login.secret] = Secret(one.namespace, setting.login.secret, values)
+    if isinstance(one, Database):
+        databases = {**objects.databases, one.key: one}
+        return dataclasses.replace(objects, databases=databases, secrets=secrets, origins={})
+    tables = {**objects.source_tables, one.key: one}
+    return dataclasses.replace(objects, source_tables=tables, origins={})
+
+
+def _field_of(error: errors.PantographError, one: Database) -> str:
+    """The field of a Database that is to blame for what happened when it was opened."""
+    if isinstance(error, errors.SpecError):
+        return error.path
+    if isinstance(error, errors.ClusterError):
+        return "spec.credentials.secretName"
+    if isinstance(error, errors.Unreachable):
+        return "spec.path" if one.spec.path else "spec.host"
+    return "spec.credentials.secretName" if one.spec.credentials else "spec.path"
 
 
 def _problem(failure: errors.PantographError, subject: str, source: str, one: Reflection) -> Problem:

@@ -21,9 +21,9 @@ from pantograph.api.manifests import Key, Manifests
 from pantograph.api.reflections import Reflection
 from pantograph.api.sourcetables import SourceTable
 from pantograph.cli import terminal
-from pantograph.cli.consoling.asking import Asking
+from pantograph.cli.consoling.asking import Asking, secret_of
 from pantograph.console.serving import LOOPBACK
-from pantograph.console.stores import Change, Compared, Figures, Happened, Nobody, NotThere, Standing, State
+from pantograph.console.stores import Change, Compared, Figures, Happened, Nobody, NotThere, Setting, Standing, State
 from pantograph.kube import objects as kube
 from pantograph.kube import secrets
 from pantograph.kube.objects import Cluster, kind_of
@@ -42,6 +42,7 @@ class ClusterStore(Asking):
     """The cluster as one person sees it, for one request. namespaces: those that are looked at; () for all."""
 
     wrong_means = "Not all can be shown:"
+    file_elsewhere = "It is a file, which only the reflector's pod can open."
 
     def __init__(
         self,
@@ -171,6 +172,26 @@ class ClusterStore(Asking):
             if made is not None:  # without its Reflection nobody asked for it
                 with contextlib.suppress(errors.ClusterError):
                     self._cluster.delete(kind_of(made), made.namespace, made.name)
+            raise
+        return f"{one.subject} was made."
+
+    def put(self, setting: Setting) -> str:
+        """Create the objects, or replace the spec if nobody has changed it since it was read."""
+        self._refuse()
+        one, login = setting.wanted, setting.login
+        if setting.before is not None:
+            self._patch(setting.before, {"op": "replace", "path": "/spec", "value": setting.raw["spec"]})
+            return f"{one.subject} was changed."
+        if login is not None:
+            metadata = {"name": login.secret, "namespace": one.namespace}
+            secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": secret_of(setting)}
+            self._cluster.create(kube.SECRET, one.namespace, secret)
+        try:
+            self._cluster.create(kind_of(one), one.namespace, _with_namespace(one, setting.raw))
+        except errors.ClusterError:
+            if login is not None:  # without its Database nobody asked for it
+                with contextlib.suppress(errors.ClusterError):
+                    self._cluster.delete(kube.SECRET, one.namespace, login.secret)
             raise
         return f"{one.subject} was made."
 

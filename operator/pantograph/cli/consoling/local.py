@@ -25,13 +25,14 @@ from pantograph.api.sourcetables import SourceTable
 from pantograph.apply import execute, removal
 from pantograph.apply.sources import Wanted
 from pantograph.cli import changing, files, standing, terminal
-from pantograph.cli.consoling.asking import Asking, session_of
+from pantograph.cli.consoling.asking import Asking, proposed, secret_of, session_of
 from pantograph.cli.running import Running
 from pantograph.console.stores import (
     Change,
     Figures,
     Happened,
     NotThere,
+    Setting,
     Standing,
     State,
 )
@@ -207,6 +208,25 @@ class LocalStore(Asking):
             bodies = [*([change.source_table.manifest()] if change.source_table else []), change.raw]
             return f"{one.subject} was written to {self._add(one.name, parsing.written(bodies))}."
 
+    def put(self, setting: Setting) -> str:
+        """Write a Database or a SourceTable into the files."""
+        self._refuse()
+        one, login = setting.wanted, setting.login
+        if problems := self._problems_of(setting, proposed(setting, self.objects())):
+            raise errors.SpecErrors([errors.SpecError(each.message, path=each.path) for each in problems])
+        with self._lock:
+            if setting.before is not None:
+                return f"{one.subject} was changed in {self._revise(setting.before, setting.raw)}."
+            bodies = [setting.raw]
+            if login is not None:
+                metadata = {**setting.raw["metadata"], "name": login.secret}
+                bodies.append(
+                    {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": secret_of(setting)}
+                )
+            # A password is for whoever runs this, and for nobody else on the machine.
+            path = self._add(one.name, parsing.written(bodies), 0o600 if login else 0o644)
+        return f"{one.subject} was written to {path}."
+
     def _revise(self, one: Resource, body: Mapping[str, Any]) -> Path:
         origin = self.objects().origin(one)
         path = Path(origin.file or "")
@@ -219,7 +239,7 @@ class LocalStore(Asking):
             raise errors.PantographError(f"{path} cannot be changed: {error.strerror}") from error
         return path
 
-    def _add(self, name: str, text: str) -> Path:
+    def _add(self, name: str, text: str, mode: int = 0o644) -> Path:
         """Into a file of its own where a folder was named, else to the end of a file."""
         folders = [Path(path) for path in self._paths if Path(path).is_dir()]
         try:
@@ -229,7 +249,7 @@ class LocalStore(Asking):
                     for number in range(1, 10_000)
                     if not (each := folders[0] / (f"{name}-{number}.yaml" if number > 1 else f"{name}.yaml")).exists()
                 )
-                path.touch(mode=0o644)
+                path.touch(mode=mode)
                 changing.write(path, text)
                 return path
             path = next(Path(path) for path in self._paths if not path.endswith(".json"))
