@@ -268,6 +268,20 @@ def test_the_console_reads_in_the_namespaces_named_and_nowhere_else(rendered):
     assert "ours-mirror-pantograph-console" not in kinds(objects, "ClusterRole")
 
 
+def test_the_console_acts_as_those_who_are_named_and_nobody_else(rendered):
+    proxies = {"enabled": True, "trustedProxies": ["10.1.2.3/32"]}
+    assert not [one for one in rendered("whole") if one["metadata"]["name"].endswith("-impersonates")]
+    objects = rendered({"console": {**proxies, "impersonate": {"users": ["maria"], "groups": ["*"]}}})
+    assert "--trusted-proxy=10.1.2.3/32" in container(objects, "mirror-pantograph-console")["args"]
+    role = only(objects, "ClusterRole", "ours-mirror-pantograph-console-impersonates")
+    assert role["rules"] == [
+        {"apiGroups": [""], "resources": ["groups"], "verbs": ["impersonate"]},
+        {"apiGroups": [""], "resources": ["users"], "verbs": ["impersonate"], "resourceNames": ["maria"]},
+    ]
+    objects = rendered({"console": proxies})
+    assert only(objects, "ClusterRole", "ours-mirror-pantograph-console-impersonates")["rules"] in (None, [])
+
+
 def test_extra_objects_are_templates(rendered):
     more = only(rendered("whole"), "ConfigMap", "mirror-more")
     assert more["data"] == {"installation": "production"}

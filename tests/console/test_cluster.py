@@ -12,9 +12,16 @@ pytestmark = pytest.mark.full
 OURS = "pantograph.dev"
 EVERYTHING = (
     {"apiGroups": [OURS], "resources": ["*"], "verbs": ["*"]},
-    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
+    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create", "delete"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["list"]},
 )
+MIRRORED = (
+    {"apiVersion": f"{OURS}/v1alpha1", "kind": "SourceTable", "metadata": {"name": "orders"},
+     "spec": {"databaseRef": {"name": "shop"}, "schema": "public", "table": "orders"}},
+    {"apiVersion": f"{OURS}/v1alpha1", "kind": "Reflection", "metadata": {"name": "orders"},
+     "spec": {"sourceTableRef": {"name": "orders"},
+              "destination": {"databaseRef": {"name": "copy"}, "schema": "public", "table": "orders"}}},
+)  # fmt: skip
 LOOKING = ({"apiGroups": [OURS], "resources": ["*"], "verbs": ["get", "list"]},)
 
 
@@ -104,15 +111,7 @@ def test_the_life_of_a_reflection_by_clicks_with_the_rights_of_a_person(shop, co
 
 
 def test_who_may_look_sees_everything_and_can_do_nothing(shop, control, start, visitor):
-    control.apply(
-        [
-            {"apiVersion": f"{OURS}/v1alpha1", "kind": "SourceTable", "metadata": {"name": "orders"},
-             "spec": {"databaseRef": {"name": "shop"}, "schema": "public", "table": "orders"}},
-            {"apiVersion": f"{OURS}/v1alpha1", "kind": "Reflection", "metadata": {"name": "orders"},
-             "spec": {"sourceTableRef": {"name": "orders"},
-                      "destination": {"databaseRef": {"name": "copy"}, "schema": "public", "table": "orders"}}},
-        ]
-    )  # fmt: skip
+    control.apply(MIRRORED)
     me = as_person(visitor, opened(start), "bert")
     me.go("reflections/default/orders")
     before = control.kubectl("get", "reflection", "orders", "--output", "jsonpath={.spec}")
@@ -137,6 +136,80 @@ def test_a_token_that_nobody_has_is_told_so(shop, start, visitor):
     me.go()
     me.sees("does not know this token")
     me.complaints = [one for one in me.complaints if "401" not in one]
+
+
+def as_named(visitor, url, **headers):
+    """A browser whose requests a proxy sends on with what it knows of the person."""
+    return visitor(url, extra_http_headers={f"X-Forwarded-{name.title()}": value for name, value in headers.items()})
+
+
+def test_whom_a_trusted_proxy_names_has_their_rights_and_no_more(shop, control, start, visitor):
+    rbac = "rbac.authorization.k8s.io"
+    lookers = {
+        "apiVersion": f"{rbac}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "lookers"},
+        "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": "bert"},
+        "subjects": [{"apiGroup": rbac, "kind": "Group", "name": "lookers"}],
+    }  # fmt: skip
+    control.apply([*MIRRORED, lookers])
+    url = opened(start, "--trusted-proxy", "127.0.0.1")
+
+    def paused():
+        return control.kubectl("get", "reflection", "orders", "--output", "jsonpath={.spec.paused}")
+
+    # In a group that may look, and in one that no proxy makes anybody a member of.
+    carl = as_named(visitor, url, user="carl", groups="system:masters,lookers")
+    carl.go("reflections/default/orders")
+    carl.page.get_by_text("as carl").wait_for()
+    carl.click("Pause")
+    carl.sees(re.compile('User "carl" cannot patch.*|forbidden'))
+    assert paused() != "true"
+    dora = as_named(visitor, url, user="dora")
+    dora.go()
+    dora.sees("forbidden")
+    assert dora.page.get_by_role("link", name="shop", exact=True).count() == 0
+    maria = as_named(visitor, url, user="maria")
+    maria.go("reflections/default/orders")
+    maria.click("Pause")
+    maria.sees("is paused")
+    assert paused() == "true"
+    nobody = visitor(url)
+    nobody.go()
+    nobody.sees("does not say who you are")
+    for one in (carl, nobody):
+        one.complaints = [each for each in one.complaints if "502" not in each and "401" not in each]
+
+
+def test_a_database_is_made_and_changed_with_its_secret(shop, control, start, visitor):
+    source, _, _ = shop
+    database, secret = source.manifests(name="twin")
+    me = as_person(visitor, opened(start), "maria")
+    me.go("databases/new")
+    for label, value in (
+        ("Name", "twin"),
+        ("Host", database["spec"]["host"]),
+        ("Port", str(database["spec"]["port"])),
+        ("Name of the database", database["spec"]["database"]),
+        ("User", secret["stringData"]["username"]),
+        ("Password", secret["stringData"]["password"]),
+    ):
+        me.page.get_by_label(label, exact=True).fill(value)
+    me.click("Make it")
+    me.sees("Database twin was made")
+    assert secret["stringData"]["password"] not in me.page.content()
+    assert control.kubectl("get", "secret", "twin", "--output", "jsonpath={.data.password}")
+    me.click("Edit", "link")
+    me.page.get_by_text("When it is read").click()
+    me.page.get_by_label("Connections at most").fill("4")
+    me.click("See what it does")
+    me.sees("It was opened: PostgreSQL")
+    me.click("Apply the change")
+    me.sees("Database twin was changed")
+    assert control.kubectl("get", "database", "twin", "--output", "jsonpath={.spec.reflector.connections}") == "4"
+    bert = as_person(visitor, me.url, "bert")
+    bert.go("databases/default/twin/edit")
+    bert.click("See what it does")
+    bert.sees(re.compile("secrets.*forbidden"))
+    control.kubectl("delete", "secret", "twin")
 
 
 def test_through_a_port_forward_it_can_only_be_looked_at(shop, start, visitor, monkeypatch):

@@ -375,16 +375,37 @@ def console(
         typer.Option("--namespace", "-n", metavar="NAME", envvar="PANTOGRAPH_NAMESPACES", help="Show these alone."),
     ] = None,
     installation: ClusterInstallation = "pantograph",
+    trusted_proxies: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trusted-proxy",
+            metavar="NETWORK",
+            envvar="PANTOGRAPH_TRUSTED_PROXIES",
+            help="A proxy that says who somebody is; we act as them.",
+        ),
+    ] = None,
+    user_header: Annotated[
+        str, typer.Option(metavar="NAME", help="In which header that proxy names the user.")
+    ] = "X-Forwarded-User",
+    groups_header: Annotated[
+        str, typer.Option(metavar="NAME", help="And in which their groups, with commas.")
+    ] = "X-Forwarded-Groups",
 ) -> None:
     """Serve the pages of `run --console` over the objects of a cluster, until SIGTERM.
 
-    With your kubeconfig it does what you may do. In a pod it does what the bearer token allows that a proxy passes on;
-    through a port-forward it shows what its own ServiceAccount may read.
+    With your kubeconfig it does what you may do. In a pod it does what the bearer token allows that a proxy passes
+    on, or what they may whom a trusted proxy names; through a port-forward it shows what its own ServiceAccount may
+    read.
     """
-    from pantograph.cli.consoling import cluster
+    from pantograph.cli.consoling import cluster, visitors
 
-    listed = [name for one in namespaces or [] for name in one.replace(",", " ").split()]
-    cluster.run(address, list(dict.fromkeys(listed)), installation)
+    trust = visitors.trust(_split(trusted_proxies), user_header, groups_header, in_pod=cluster.in_pod())
+    cluster.run(address, _split(namespaces), installation, trust)
+
+
+def _split(listed: list[str] | None) -> list[str]:
+    """What was given once or more often, with commas or without; each once."""
+    return list(dict.fromkeys(name for one in listed or [] for name in one.replace(",", " ").split()))
 
 
 @app.command(short_help="The operator's process, in a cluster.")

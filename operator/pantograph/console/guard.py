@@ -71,16 +71,17 @@ class Guard:
 
 
 class Tokens:
-    """What a form must carry. Of a person with a token it is made from that, so that all replicas know it; of one
-    without, from a secret of this process."""
+    """What a form must carry. Of a person with a token of their own it is made from that, so that all replicas know it;
+    of another, from a secret of this process and their name."""
 
     def __init__(self) -> None:
         self._secret = secrets.token_bytes(32)
 
-    def of(self, person: str) -> str:
-        """The token of a person. person: the header that says who they are, "" where none does."""
-        return hmac.new(person.encode() or self._secret, b"a form of the console", hashlib.sha256).hexdigest()
+    def of(self, token: str, person: str = "") -> str:
+        """The token of somebody's forms. token: theirs, "" where they have none; person: their name, or ""."""
+        about = f"a form of the console{person}"
+        return hmac.new(token.encode() or self._secret, about.encode(), hashlib.sha256).hexdigest()
 
-    def holds(self, person: str, token: str) -> bool:
-        """Whether it is theirs."""
-        return hmac.compare_digest(self.of(person).encode(), token.encode())
+    def holds(self, sent: str, token: str, person: str = "") -> bool:
+        """Whether a form carries what it must."""
+        return hmac.compare_digest(self.of(token, person).encode(), sent.encode())

@@ -58,7 +58,11 @@ class Visit:
     posted: Mapping[str, str]
     method: str
     url: str
-    person: str = ""
+
+    @property
+    def token(self) -> str:
+        """What this person's forms carry."""
+        return self.site.tokens.of(self.store.token, self.store.person)
 
     def show(self, template: str, status: int = 200, /, **values: Any) -> Response:
         """A page."""
@@ -94,13 +98,13 @@ class Pages:
     def answer(self, page: Callable[[Visit], Response], request: Request, posted: str, stores: Stores) -> Response:
         """The page, or one that says why not."""
         store: Store | None = None
-        person = request.headers.get("authorization", "")
+        headers = {name: "\n".join(request.headers.getlist(name)) for name in request.headers}
         try:
-            store = stores(request.headers, request.client.host if request.client else "")
+            store = stores(headers, request.client.host if request.client else "")
             sent = dict(parse_qsl(posted, keep_blank_values=True, max_num_fields=20_000))
             query = dict(request.query_params)
-            visit = Visit(self, store, request.path_params, query, sent, request.method, str(request.url.path), person)
-            if request.method == "POST" and not self.tokens.holds(person, sent.get("token", "")):
+            visit = Visit(self, store, request.path_params, query, sent, request.method, str(request.url.path))
+            if request.method == "POST" and not self.tokens.holds(sent.get("token", ""), store.token, store.person):
                 return self._wrong(store, 403, "This form is of an earlier console: load the page again.")
             return page(visit)
         except Nobody as error:
@@ -546,7 +550,7 @@ class _Editing:
 # -- Databases and SourceTables ----------------------------------------------------------------------------------------
 
 KEPT = {
-    "databases": "Options of the driver, and what shapes the reflector's pod, are not shown here; they stay as written.",
+    "databases": "Options of the driver and what shapes the reflector's pod are not shown here, and stay as written.",
     "sourcetables": "Which table it is, and how its rows are told apart, cannot be changed.",
 }
 

@@ -116,6 +116,8 @@ class Console:
             log_config=None,
             access_log=False,
             server_header=False,
+            # Who may say whose rights a request has is told by the address it came from, and by no header.
+            proxy_headers=False,
             lifespan="off",
             timeout_graceful_shutdown=2,
         )

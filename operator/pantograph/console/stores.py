@@ -189,6 +189,10 @@ class Store(Protocol):
     """Why nothing can be changed here; "" when it can."""
     wrong_means: str
     """What follows from what is wrong."""
+    token: str
+    """What only the person it acts for and we know, and every replica of ours: their token. "" where they sent none."""
+    person: str
+    """The name of the person it acts for, where a proxy says it; "" for others."""
 
     def objects(self) -> Manifests:
         """All objects that this person may see."""
@@ -240,5 +244,5 @@ class Store(Protocol):
 
 
 Stores = Callable[[Mapping[str, str], str], Store]
-"""The store of whoever sent a request, by its headers (names in lower case) and the address it came from. Raises
-`Nobody`."""
+"""The store of whoever sent a request, by its headers (names in lower case; what came under one name more than once, in
+lines) and the address it came from. Raises `Nobody`."""

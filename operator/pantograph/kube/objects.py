@@ -72,8 +72,8 @@ class Change:
 class Cluster:
     """The API server, with the rights of whoever we are. May be used by several threads."""
 
-    def __init__(self, api: client.ApiClient) -> None:
-        self.api = api
+    def __init__(self, api: client.ApiClient, headers: Sequence[tuple[str, str]] = ()) -> None:
+        self.api, self._headers = api, tuple(headers)
 
     @staticmethod
     def connect() -> Cluster:
@@ -110,6 +110,11 @@ class Cluster:
         settings.api_key = {"BearerToken": token}
         settings.api_key_prefix = {"BearerToken": "Bearer"}
         return Cluster(client.ApiClient(settings))
+
+    def as_person(self, user: str, groups: Sequence[str]) -> Cluster:
+        """The same API server with the rights of this person, and none of our own, which need but let us impersonate.
+        Their groups are these and `system:authenticated`."""
+        return Cluster(self.api, [("Impersonate-User", user), *(("Impersonate-Group", group) for group in groups)])
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -222,10 +227,13 @@ class Cluster:
                 method, path, query_params=list((query or {}).items()), auth_settings=["BearerToken"],
                 header_params={"Accept": "application/json", "Content-Type": content_type},
             )  # fmt: skip
+            sent = urllib3.HTTPHeaderDict(serialized[2])
+            for name, value in self._headers:
+                sent.add(name, value)
             answer = self.api.call_api(
                 serialized[0],
                 serialized[1],
-                header_params=serialized[2],
+                header_params=sent,
                 body=body,
                 _request_timeout=timeout,
             )

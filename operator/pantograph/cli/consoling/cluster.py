@@ -21,7 +21,9 @@ from pantograph.api.manifests import Key, Manifests
 from pantograph.api.reflections import Reflection
 from pantograph.api.sourcetables import SourceTable
 from pantograph.cli import terminal
+from pantograph.cli.consoling import visitors
 from pantograph.cli.consoling.asking import Asking, secret_of
+from pantograph.cli.consoling.visitors import Bearer, Person, Starter, Trust, Visitor
 from pantograph.console.serving import LOOPBACK
 from pantograph.console.stores import Change, Compared, Figures, Happened, Nobody, NotThere, Setting, Standing, State
 from pantograph.kube import objects as kube
@@ -42,6 +44,7 @@ class ClusterStore(Asking):
     """The cluster as one person sees it, for one request. namespaces: those that are looked at; () for all."""
 
     wrong_means = "Not all can be shown:"
+    token = person = ""
     file_elsewhere = "It is a file, which only the reflector's pod can open."
 
     def __init__(
@@ -294,24 +297,36 @@ Theirs = tuple[Cluster, dict[str, Compared]]
 class ClusterStores:
     """Whose store a request is for.
 
-    With a bearer token, which a proxy passes on: that person's. Without one, from this machine: that of whoever started
-    the console, if it was with a kubeconfig; in a pod, where that can only be a port-forward, a store that reads.
+    With a bearer token, which a proxy passes on: that person's. From a proxy that is trusted: the person's that it
+    names. Without either, from this machine: that of whoever started the console, if it was with a kubeconfig; in a
+    pod, where that can only be a port-forward, a store that reads.
     """
 
-    def __init__(self, own: Cluster, namespaces: Sequence[str], installation: str, *, in_pod: bool) -> None:
+    def __init__(
+        self, own: Cluster, namespaces: Sequence[str], installation: str, *, in_pod: bool, trust: Trust | None = None
+    ) -> None:
         self._own: Theirs = (own, {})
         self._namespaces, self._installation, self._in_pod = namespaces, installation, in_pod
-        self._theirs: Callable[[str], Theirs] = functools.lru_cache(CLIENTS)(lambda token: (own.as_bearer(token), {}))
+        self._trust = trust or Trust()
+        self._theirs: Callable[[Visitor], Theirs] = functools.lru_cache(CLIENTS)(self._of)
+
+    def _of(self, visitor: Visitor) -> Theirs:
+        own = self._own[0]
+        if isinstance(visitor, Person):
+            return own.as_person(visitor.user, visitor.groups), {}
+        assert isinstance(visitor, Bearer)
+        return own.as_bearer(visitor.token), {}
 
     def __call__(self, headers: Mapping[str, str], client: str) -> ClusterStore:
-        kind, _, token = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer" and token.strip():
-            return self._store(self._theirs(token.strip()), "")
-        # A name of another site that leads here is not one of these: DNS rebinding.
-        host = headers.get("host", "").lower().rpartition(":")[0].strip("[]")
-        if client not in LOOPBACK or host not in LOOPBACK:
-            raise Nobody("Nobody is logged in. The proxy before this console must pass on a bearer token.")
-        return self._store(self._own, READ_ONLY if self._in_pod else "")
+        visitor = visitors.who(headers, client, self._trust)
+        if isinstance(visitor, Starter):
+            return self._store(self._own, READ_ONLY if self._in_pod else "")
+        store = self._store(self._theirs(visitor), "")
+        if isinstance(visitor, Person):
+            store.person, store.place = visitor.user, f"{store.place}, as {visitor.user}"
+        else:
+            store.token = visitor.token
+        return store
 
     def _store(self, theirs: Theirs, refuses: str) -> ClusterStore:
         cluster, compared = theirs
@@ -323,7 +338,7 @@ def in_pod() -> bool:
     return bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
 
 
-def run(address: str, namespaces: Sequence[str], installation: str) -> None:
+def run(address: str, namespaces: Sequence[str], installation: str, trust: Trust) -> None:
     """Serve the pages until SIGINT or SIGTERM."""
     import time
 
@@ -331,7 +346,7 @@ def run(address: str, namespaces: Sequence[str], installation: str) -> None:
     from pantograph.console.serving import Console, place
 
     log = terminal.Log()
-    stores = ClusterStores(Cluster.connect(), namespaces, installation, in_pod=in_pod())
+    stores = ClusterStores(Cluster.connect(), namespaces, installation, in_pod=in_pod(), trust=trust)
     host, port = place(address)
     # Whoever is logged in by a proxy reaches us by whatever name that has.
     with Stopping() as stopping, Console(stores, host, port, any_host=host not in LOOPBACK) as console:

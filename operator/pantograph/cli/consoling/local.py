@@ -60,6 +60,7 @@ _ALL_THE_TIME = ("rows were moved", "rows were copied")
 class LocalStore(Asking):
     """Files and a process that follows them."""
 
+    token = person = ""
     wrong_means = "The manifests are wrong, so what they said before goes on:"
 
     def __init__(self, paths: Sequence[str], namespace: str, installation: str, running: Running, log: terminal.Log):
