@@ -103,6 +103,13 @@ def test_the_life_of_a_reflection_by_clicks_with_the_rights_of_a_person(shop, co
 
     me.click("Verify")
     me.sees("all are equal")
+
+    def moves():
+        source.execute("update orders set customer = 'c' || random() where id < 3")
+        return re.search(r"Rows\s+[0-9.]*[1-9][0-9.]*/s", me.page.locator("#head").inner_text())
+
+    wait_for(lambda: bool(moves()), 60.0, lambda: me.page.locator("#head").inner_text())
+    assert me.page.locator("#charts svg").count() == 2
     me.click("Delete", "link")
     me.click("Delete it")
     me.sees("is being deleted")

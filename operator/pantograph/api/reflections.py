@@ -254,6 +254,8 @@ class ReflectionStatus(Status):
     """Age, by the source's clock, of the oldest change that has not been applied; 0 when there is none."""
     rows: Annotated[int, Whole(0, 2**53)] | None = None
     """Rows in the destination, by estimate."""
+    rows_per_second: Annotated[float, Field(ge=0)] | None = None
+    """Rows that were written or deleted a second, of late."""
     snapshot: SnapshotStatus = SnapshotStatus()
     """How far the sweep is, first copy or later."""
     image: bool | None = None

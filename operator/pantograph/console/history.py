@@ -20,12 +20,13 @@ RATE_OVER = 10.0
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One Reflection at one moment (monotonic seconds). lag: then, or as it was before the turns since the last sample.
-    moved: rows written and deleted so far; swept: rows read by a copy."""
+    moved: rows written and deleted so far; swept: rows read by a copy; rate: a second, where only that is known."""
 
     at: float
     lag: float | None
     moved: int | None
     swept: int
+    rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class History:
             for name, one in figures.items():
                 samples = self._samples.setdefault(name, deque(maxlen=KEPT))
                 if not samples or now - samples[-1].at >= EVERY * 0.75:
-                    samples.append(Sample(now, one.lag, None, one.swept if one.copying else 0))
+                    samples.append(Sample(now, one.lag, None, one.swept if one.copying else 0, one.rate))
             for name in [name for name, kept in self._samples.items() if now - kept[-1].at > EVERY * KEPT]:
                 del self._samples[name]
 
@@ -85,12 +86,15 @@ class History:
     def rates(self, name: str, figures: Figures) -> Rates:
         """How fast it is."""
         samples = self.of(name)
-        latest = [one for one in samples if one.at >= samples[-1].at - RATE_OVER] if samples else []
+        # What a status says is written every ten seconds.
+        over = RATE_OVER * 3 if self._by_looking else RATE_OVER
+        latest = [one for one in samples if one.at >= samples[-1].at - over] if samples else []
         if len(latest) < 2:
-            return Rates()
+            return Rates(figures.rate)
         swept = _rate(latest, [one.swept for one in latest]) if figures.copying else None
         left = (figures.estimated - figures.swept) / swept if swept and figures.estimated > figures.swept else None
-        return Rates(_rate(latest, [one.moved for one in latest]), swept, left)
+        counted = _rate(latest, [one.moved for one in latest])
+        return Rates(figures.rate if counted is None else counted, swept, left)
 
 
 def speeds(samples: Sequence[Sample], over: int = 3) -> list[tuple[float, float | None]]:
@@ -98,7 +102,8 @@ def speeds(samples: Sequence[Sample], over: int = 3) -> list[tuple[float, float 
     found: list[tuple[float, float | None]] = []
     for number in range(over, len(samples)):
         few = samples[number - over : number + 1]
-        found.append((few[-1].at, _rate(few, [one.moved for one in few])))
+        counted = _rate(few, [one.moved for one in few])
+        found.append((few[-1].at, few[-1].rate if counted is None else counted))
     return found
 
 

@@ -44,12 +44,14 @@ class Standing:
 class Figures:
     """Numbers of one Reflection now. Counters only grow; None is what nobody knows.
 
-    lag: seconds. written, events: since the process began. peaks: the lag just before each turn's commit, their sum and
-    how many there were: what a look every two seconds would not see. swept, estimated: rows of the copy under way;
-    held: rows that it would delete and does not. waiting: rows whose parents are missing.
+    lag: seconds. rate: rows a second of late, where whoever moves them says that. written, events: since the process
+    began. peaks: the lag just before each turn's commit, their sum and how many there were: what a look every two
+    seconds would not see. swept, estimated: rows of the copy under way; held: rows that it would delete and does not.
+    waiting: rows whose parents are missing.
     """
 
     lag: float | None = None
+    rate: float | None = None
     written: int | None = None
     deleted: int | None = None
     events: int | None = None

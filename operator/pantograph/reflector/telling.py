@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,12 +24,23 @@ IDLE_EVERY = 60.0
 Id = tuple[str, Key]
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Rows that a Reflection had moved at a moment (monotonic seconds), and how many a second in the time before; None
+    while that is not known. Two digits of it: more would be another value with every write."""
+
+    at: float
+    moved: int
+    rate: float | None = None
+
+
 class Reporter:
     """Writes status when it is another than was written last."""
 
     def __init__(self, cluster: Cluster, manager: str, every: float, tell: Callable[..., None]) -> None:
         self._cluster, self._manager, self._every, self._tell = cluster, manager, every, tell
         self._written: dict[Id, tuple[float, dict[str, Any]]] = {}
+        self._paces: dict[str, Pace] = {}
         self._not_before = 0.0
         self._away = False
 
@@ -41,6 +53,7 @@ class Reporter:
             one.key: one for one in there.values() if isinstance(one, SourceTable) and one.database_key == database
         }
         self._written = {id_: written for id_, written in self._written.items() if id_ in there}
+        self._paces = {name: pace for name, pace in self._paces.items() if name in moving}
         pending: dict[Key, int] = {}
         try:
             for id_, one in there.items():
@@ -54,7 +67,7 @@ class Reporter:
                     status = _stopped(one)
                 else:
                     away = board.away(known, "/".join(database), "/".join(one.destination_key))
-                    status = _moved(one, known, board.lag(known), away)
+                    status = _moved(one, known, board.lag(known), self._pace(known), away)
                 if status is not None:
                     self._write(id_, one, status)
             for key, table in tables.items():
@@ -67,6 +80,15 @@ class Reporter:
             if not self._away:
                 self._tell("status could not be written; going on", message=str(error))
             self._away, self._not_before = True, time.monotonic() + 2.0
+
+    def _pace(self, seen: Seen) -> float | None:
+        """Rows a second of late; counted anew no more often than status is written."""
+        now, moved = time.monotonic(), seen.upserted + seen.deleted
+        pace = self._paces.setdefault(seen.name, Pace(now, moved))
+        if now - pace.at >= self._every:
+            rate = max(0, moved - pace.moved) / (now - pace.at)
+            pace = self._paces[seen.name] = Pace(now, moved, float(f"{rate:.2g}"))
+        return pace.rate
 
     def _write(self, id_: Id, one: Resource, status: dict[str, Any]) -> None:
         now = time.monotonic()
@@ -135,8 +157,8 @@ def _kept(one: Reflection) -> list[dict[str, Any]]:
     return [conditions.dumped(before)] if before else []
 
 
-def _moved(one: Reflection, seen: Seen, lag: float | None, away: str) -> dict[str, Any]:
-    """The reflector's part of a Reflection's status. away: a Database of it that does not answer."""
+def _moved(one: Reflection, seen: Seen, lag: float | None, rate: float | None, away: str) -> dict[str, Any]:
+    """The reflector's part of a Reflection's status. rate: rows a second; away: a Database that does not answer."""
     replicating, reason, message = _phase(seen, away)
     told = [_put(one, conditions.REPLICATING, replicating, reason, message, seen.generation)]
     if seen.phase == "Waiting" or not seen.source:
@@ -150,6 +172,7 @@ def _moved(one: Reflection, seen: Seen, lag: float | None, away: str) -> dict[st
         # A tenth is what a person reads; more would be another value with every write.
         "lagSeconds": None if lag is None else round(lag, 1),
         "rows": seen.rows,
+        "rowsPerSecond": rate,
         "snapshot": {
             "rows": seen.sweep_rows,
             "percent": percent if sweeping else 100 if seen.complete else 0,

@@ -48,6 +48,18 @@ def test_what_nobody_counts_has_no_rate():
     assert History().rates("a", Figures()).moved is None
 
 
+def test_a_rate_that_is_said_is_shown_and_charted_where_nobody_counts():
+    clock = Clock()
+    history = History(clock, by_looking=True)
+    assert history.rates("a", Figures(rate=2.5)).moved == 2.5
+    for number in range(6):
+        history.looked({"a": Figures(rate=float(number))})
+        clock.now += 2.0
+    assert history.rates("a", Figures(rate=7.0)).moved == 7.0
+    assert [rate for _, rate in speeds(history.of("a"))] == [3.0, 4.0, 5.0]
+    assert history.rates("b", Figures()).moved is None
+
+
 def test_a_lag_between_two_looks_is_not_missed():
     history = taken(*(Figures(lag=0.0, peaks=peaks) for peaks in ((5.0, 10), (6.0, 12), (6.0, 12))))
     assert [sample.lag for sample in history.of("a")] == [0.0, 0.5, 0.0]

@@ -271,6 +271,7 @@ def _figures(one: Reflection) -> Figures:
     percent, rows = status.snapshot.percent, status.snapshot.rows
     return Figures(
         lag=status.lag_seconds,
+        rate=status.rows_per_second,
         copying=copying,
         swept=rows,
         estimated=rows * 100 // percent if percent else 0,
