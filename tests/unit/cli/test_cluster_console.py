@@ -6,6 +6,7 @@ from pantograph import errors
 from pantograph.api import reading
 from pantograph.api.reflections import Reflection
 from pantograph.cli.consoling import cluster as clusters
+from pantograph.cli.consoling import visitors
 from pantograph.cli.consoling.cluster import ClusterStores
 from pantograph.console.stores import Change, Nobody
 from tests.unit.api import everything
@@ -21,6 +22,9 @@ class Fake:
 
     def as_bearer(self, token):
         return Fake(token, self.bodies)
+
+    def as_person(self, user, groups):
+        return Fake((user, *groups), self.bodies)
 
     def list(self, kind, namespace="", **selectors):
         if kind.plural in self.refuses:
@@ -42,8 +46,8 @@ class Fake:
         self._do("patch", kind, *(operation["path"] for operation in operations))
 
 
-def stores(*, in_pod=True, **fake):
-    return ClusterStores(Fake("own", **fake), [], "tests", in_pod=in_pod)
+def stores(*, in_pod=True, trust=None, **fake):
+    return ClusterStores(Fake("own", **fake), [], "tests", in_pod=in_pod, trust=trust)
 
 
 def who(store):
@@ -53,6 +57,15 @@ def who(store):
 def test_a_token_is_that_persons_rights_wherever_it_comes_from():
     asked = stores()({"authorization": "Bearer abc", "host": "console.example"}, "10.0.0.7")
     assert (who(asked), asked.refuses) == ("abc", "")
+
+
+def test_whom_a_trusted_proxy_names_has_their_rights_alone():
+    ours = stores(trust=visitors.trust(["10.0.0.7"], "X-User", "X-Groups", in_pod=True))
+    asked = ours({"x-user": "maria", "x-groups": "shop"}, "10.0.0.7")
+    assert (who(asked), asked.refuses, asked.person) == (("maria", "shop"), "", "maria")
+    assert asked._compared is not ours({"x-user": "bert"}, "10.0.0.7")._compared
+    with pytest.raises(Nobody):
+        ours({"x-user": "maria"}, "10.0.0.8")
 
 
 def test_two_persons_do_not_see_what_the_other_had_compared():
