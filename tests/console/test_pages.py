@@ -14,7 +14,7 @@ PAGES = (
     "", "databases/default/shop", "tables/default/orders", "reflections/default/orders",
     "reflections/default/orders/edit", "reflections/default/orders/delete", "new", "new?database=default/shop",
     "new?database=default/shop&table=customers", "databases/new", "databases/default/shop/edit",
-    "tables/default/orders/edit", "nothing/here",
+    "tables/default/orders/edit", "databases/default/copy/delete", "nothing/here",
 )  # fmt: skip
 
 
@@ -76,6 +76,25 @@ def test_what_is_wrong_comes_first_and_dead_letters_are_told_by_reason(mirrored,
     me.sees("dead")
     me.sees("select * from")
     assert me.page.locator("#letters tbody tr").count() == 1
+
+
+def test_rows_that_were_set_aside_are_tried_again_when_the_table_was_mended(shop, visitor):
+    site, _, destination = shop
+    destination.execute("create table orders (id integer primary key, customer text, quantity integer, status text)")
+    destination.execute(
+        "create trigger refuses before insert on orders when new.id = 5 begin select raise(abort, 'no'); end"
+    )
+    made = reflection("orders", onError="DeadLetter")
+    (site.folder / "orders.yaml").write_text(yaml.safe_dump_all([source_table("orders"), made]))
+    me = visitor(site.url)
+    wait_for(lambda: len(destination.execute("select * from orders")) == 19)
+    me.go("reflections/default/orders")
+    me.sees("a trigger refused the row")
+    destination.execute("drop trigger refuses")
+    me.click("Retry rows")
+    me.sees("1 row is tried again now")
+    wait_for(lambda: len(destination.execute("select * from orders")) == 20)
+    me.page.locator("#letters").get_by_text("None.").wait_for()
 
 
 def test_the_numbers_follow_without_loading_the_page(mirrored, visitor):

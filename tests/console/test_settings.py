@@ -193,3 +193,30 @@ def test_a_table_or_database_that_somebody_changed_meanwhile_is_not_overwritten(
     me.click("See what it does")
     me.sees("somebody changed it meanwhile")
     assert me.page.get_by_role("button", name="Apply the change").count() == 0
+
+
+def test_what_something_names_is_not_deleted_and_what_nothing_names_goes_with_its_capture(mirrored, visitor):
+    site, source, destination = mirrored
+    me = visitor(site.url)
+    me.go("databases/default/copy")
+    me.click("Delete", "link")
+    me.sees("Something still names it")
+    assert me.page.get_by_role("button", name="Delete it").count() == 0
+    me.examine()
+    me.go("tables/default/orders/delete")
+    me.sees("Reflection orders")
+    me.go("reflections/default/orders/delete")
+    me.page.get_by_label("SourceTable orders as well").uncheck()
+    me.click("Delete it")
+    me.sees("was deleted")
+    me.go("tables/default/orders")
+    me.click("Delete", "link")
+    me.click("Delete it")
+    me.sees("SourceTable orders was deleted")
+    ours = "select name from sqlite_master where name like 'pantograph%'"
+    wait_for(lambda: source.execute(ours) == [], what=lambda: f"{source.execute(ours)} to go")
+    me.go("databases/default/copy/delete")
+    me.click("Delete it")
+    me.sees("Database copy was deleted")
+    assert [one["metadata"]["name"] for one in site.documents()] == ["shop"]
+    assert len(destination.execute("select * from orders")) == 20

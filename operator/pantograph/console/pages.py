@@ -573,6 +573,27 @@ def edit_source_table(visit: Visit) -> Response:
     return _setting(visit, "sourcetables", one, settings.values_of(one))
 
 
+def delete_database(visit: Visit) -> Response:
+    """Ask, and then take away a Database that nothing names."""
+    objects = visit.store.objects()
+    one: Database = _named(visit, objects.databases, "Database")
+    written = [each for _, each in sorted(objects.reflections.items()) if each.destination_key == one.key]
+    return _drop(visit, one, [*objects.source_tables_of(one), *written])
+
+
+def delete_source_table(visit: Visit) -> Response:
+    """Ask, and then take away a SourceTable that nothing reads."""
+    objects = visit.store.objects()
+    one: SourceTable = _named(visit, objects.source_tables, "SourceTable")
+    return _drop(visit, one, objects.reflections_of(one))
+
+
+def _drop(visit: Visit, one: Database | SourceTable, named_by: Sequence[Resource]) -> Response:
+    if visit.method != "POST" or named_by:
+        return visit.show("drop.html", 400 if visit.method == "POST" else 200, one=one, named_by=named_by)
+    return _back("/", visit.store.drop(one))
+
+
 def _setting(visit: Visit, plural: str, before: Database | SourceTable | None, values: Mapping[str, str]) -> Response:
     def show(problems: Sequence[Problem] = (), yaml: str = "", found: str = "") -> Response:
         return visit.show(

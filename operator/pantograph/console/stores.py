@@ -244,6 +244,9 @@ class Store(Protocol):
     def delete(self, reflection: Reflection, *, table: bool) -> str:
         """Take a Reflection away, and with it (table) its SourceTable; what was done. The copied rows stay."""
 
+    def drop(self, one: Database | SourceTable) -> str:
+        """Take away what nothing names; what was done."""
+
 
 Stores = Callable[[Mapping[str, str], str], Store]
 """The store of whoever sent a request, by its headers (names in lower case; what came under one name more than once, in

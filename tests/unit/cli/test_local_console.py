@@ -129,6 +129,22 @@ def test_a_deleted_one_goes_with_its_own_file_and_alone_out_of_another(folder, e
     ]
 
 
+def test_a_table_that_is_deleted_alone_takes_its_capture_along_unless_it_is_to_stay(folder, ended):
+    asked = store(folder)
+    asked.apply(new())
+    asked.delete(only(asked), table=False)
+    (table,) = asked.objects().source_tables.values()
+    ended.clear()
+    asked.drop(table)
+    assert [(name, bool(captured), last) for name, captured, last in ended] == [("", True, True)]
+    assert not (folder / "orders.yaml").exists()
+    stays = {**TABLE, "spec": {**TABLE["spec"], "deletionPolicy": "Orphan"}}
+    copy = new().reflection
+    asked.apply(Change(copy, copy.manifest(), reading.parse(SourceTable, stays)))
+    asked.delete(only(asked), table=True)
+    assert [(name, bool(captured), last) for name, captured, last in ended[1:]] == [("default/orders", False, False)]
+
+
 def test_a_file_that_was_named_stays_when_nothing_is_left_in_it(folder, ended):
     copies = folder / "copies.yaml"
     store(folder).apply(new())

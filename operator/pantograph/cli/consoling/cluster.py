@@ -238,6 +238,12 @@ class ClusterStore(Asking):
             self._cluster.delete(kind_of(source), source.namespace, source.name)
         return f"{reflection.subject} is being deleted. The rows that it copied stay."
 
+    def drop(self, one: Database | SourceTable) -> str:
+        """The operator takes away what it leaves."""
+        self._refuse()
+        self._cluster.delete(kind_of(one), one.namespace, one.name)
+        return f"{one.subject} is being deleted. What is in the database stays, but for what is ours."
+
     def _refuse(self) -> None:
         if self.refuses:
             raise errors.PantographError(self.refuses)

@@ -297,13 +297,32 @@ class LocalStore(Asking):
             self._take_out(reflection)
             if table:
                 self._take_out(source)
-        ending = _Ending(
-            self._running, self._log, f"{reflection.namespace}/{reflection.name}", objects, database, destination,
-            source if table else None, self._installation,
-            last=table and len(objects.source_tables_of(database)) == 1,
-        )  # fmt: skip
-        threading.Thread(target=ending.run, name=f"delete {reflection.name}", daemon=True).start()
+        self._end(
+            f"{reflection.namespace}/{reflection.name}", objects, database, destination, source if table else None
+        )
         return f"{reflection.subject} was deleted. The rows that it copied stay."
+
+    def drop(self, one: Database | SourceTable) -> str:
+        """Out of the files; the capture of a table goes when the process has let go of it."""
+        self._refuse()
+        objects = self.objects()
+        with self._lock:
+            self._take_out(one)
+        if isinstance(one, Database):
+            return f"{one.subject} was deleted. What is in the database stays, and its Secret."
+        self._end("", objects, objects.database_of(one), None, one)
+        return f"{one.subject} was deleted. The table stays."
+
+    def _end(
+        self, name: str, objects: Manifests, database: Database, destination: Database | None, table: SourceTable | None
+    ) -> None:
+        """Take away what deleted objects leave, beside all else."""
+        captured = table if table is not None and table.spec.deletion_policy == "Delete" else None
+        last = captured is not None and len(objects.source_tables_of(database)) == 1
+        ending = _Ending(
+            self._running, self._log, name, objects, database, destination, captured, self._installation, last=last
+        )
+        threading.Thread(target=ending.run, name=f"delete {name or (table and table.name)}", daemon=True).start()
 
     def _take_out(self, one: Resource) -> None:
         origin = self.objects().origin(one)
@@ -380,14 +399,15 @@ class Looking:
 
 @dataclasses.dataclass(frozen=True)
 class _Ending:
-    """Takes away what a deleted Reflection leaves: its registration, its checkpoint, and the capture (table)."""
+    """Takes away what a deleted Reflection leaves: its registration, its checkpoint, and the capture (table). name and
+    destination: "" and None where only a table was deleted."""
 
     running: Running
     log: terminal.Log
     name: str
     objects: Manifests
     database: Database
-    destination: Database
+    destination: Database | None
     table: SourceTable | None
     installation: str
     last: bool
@@ -396,27 +416,34 @@ class _Ending:
         deadline = time.monotonic() + FOLLOWS
         while self._moves() and time.monotonic() < deadline:
             time.sleep(0.1)
-        shown = terminal.short(self.name)
+        about = {"reflection": terminal.short(self.name)} if self.name else {}
         try:
             if self._moves():
                 raise errors.PantographError("the process has not let go of it; `pantograph remove --orphans` ends it")
             self._end()
         except errors.PantographError as error:
-            self.log.event("deleting failed", reflection=shown, message=str(error))
+            self.log.event("deleting failed", **about, message=str(error))
         else:
-            self.log.event("deleted", reflection=shown, message="its checkpoint and registration are gone")
+            gone = ["its checkpoint and registration"] if self.name else []
+            gone += [f"the capture of {self.table.qualified_table}"] if self.table else []
+            self.log.event("deleted", **about, message=f"gone: {', '.join(gone) or 'nothing, as deletionPolicy says'}")
 
     def _moves(self) -> bool:
         wanted: list[Wanted] = [process.wanted for process in list(self.running.processes)]
         named = {copy.name for one in wanted for _, copies in one.copies.values() for copy in copies}
+        tables = {table.name for one in wanted for table in one.tables}
+        if self.table is not None and f"{self.table.namespace}/{self.table.name}" in tables:
+            return True
         return self.name in named or self.name in {seen.name for seen in self.running.board.all()}
 
     def _end(self) -> None:
         owner = standing.owner_of(self.database, self.installation)
-        with session_of(self.objects, self.destination, Role.ADMIN) as (dialect, session):
-            removal.forget_one(session, dialect, owner, self.name)
+        if self.destination is not None:
+            with session_of(self.objects, self.destination, Role.ADMIN) as (dialect, session):
+                removal.forget_one(session, dialect, owner, self.name)
         with session_of(self.objects, self.database, Role.ADMIN) as (dialect, session):
-            removal.unregister(session, dialect, owner, [self.name])
+            if self.name:
+                removal.unregister(session, dialect, owner, [self.name])
             if self.table is None:
                 return
             place = (self.table.spec.schema_ or dialect.default_schema, self.table.spec.table)
