@@ -88,7 +88,8 @@ def credentials(database: Database, secret: Secret | None, findings: Findings, o
 
     def taken(key: str, field_: str, *, needed: bool) -> str | None:
         value = secret.text(key)
-        if value is None and (needed or field_ in wanted.model_fields_set):
+        # A key of its own name was asked for by somebody; the usual one an API server fills in by itself.
+        if value is None and (needed or key != type(wanted).model_fields[field_].default):
             findings.add(
                 origin,
                 f"no text {key} in Secret {secret.name}; there are {_keys(secret)}",

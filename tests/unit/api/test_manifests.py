@@ -150,6 +150,15 @@ def test_what_is_no_manifest_of_ours(document: str, said: str) -> None:
     assert found[0] == f"shop.yaml: {said}"
 
 
+def test_what_an_api_server_fills_in_asks_for_no_more_than_was_asked_for():
+    usual = "usernameKey: username, passwordKey: password, hostKey: host, portKey: port, databaseKey: database"
+    found = manifests.from_text("---\n".join((SECRET, SHOP.replace("login}", f"login, {usual}}}"))))
+    (shop,) = found.databases.values()
+    assert shop.spec.credentials.port_key == "port"
+    assert found.problems() == []
+    assert found.credentials_of(shop).port is None
+
+
 REFERENCES = [
     (
         (SECRET, SHOP, WAREHOUSE, ORDERS, LIVE.replace("{name: orders}", "{name: order}")),
@@ -188,8 +197,8 @@ REFERENCES = [
         "username",
     ),
     (
-        (SECRET, SHOP.replace("secretName: login", "secretName: login, portKey: port")),
-        "document 2 (Database shop): spec.credentials.portKey: no text port in Secret login; there are password, "
+        (SECRET, SHOP.replace("secretName: login", "secretName: login, portKey: door")),
+        "document 2 (Database shop): spec.credentials.portKey: no text door in Secret login; there are password, "
         "username",
     ),
     (
