@@ -1,4 +1,4 @@
-"""`pantograph pause`, `resume` and `resync`: a field of a Reflection's manifest, changed in its file.
+"""`pantograph pause`, `resume` and `resync`: a field of a Reflection's manifest, changed in its file or in the cluster.
 
 The files are what is wanted, so that is where it is said: a running mirror reads them again.
 """
@@ -43,13 +43,27 @@ def resync(one: Reflection) -> tuple[str, bool | str | None, str]:
     return "resyncToken", token, "is copied again"
 
 
-def run(change: Change, names: Sequence[str], paths: Sequence[str], namespace: str) -> Status:
-    """Change the manifests of the Reflections of these names."""
+def run(change: Change, names: Sequence[str], paths: files.Given, namespace: str) -> Status:
+    """Change the Reflections of these names, in their files or in the cluster."""
+    if isinstance(paths, files.InCluster):
+        return _in_cluster(change, names, paths, namespace)
     if "-" in paths:
         raise errors.SpecError("standard input cannot be changed; name the file", path="--file")
     manifests = files.load(paths, namespace)
     for one in files.named(manifests, names, namespace):
         print(f"Reflection {terminal.short(f'{one.namespace}/{one.name}')} {put(manifests, one, change)}")
+    return Status.DONE
+
+
+def _in_cluster(change: Change, names: Sequence[str], given: files.InCluster, namespace: str) -> Status:
+    from pantograph.cli import incluster
+
+    found, _ = incluster.with_status(given)
+    for one in files.named(found, names, namespace):
+        field, value, done = change(one)
+        if field != "paused" or bool(value) != one.spec.paused:
+            incluster.change(given, one, field, value)
+        print(f"Reflection {terminal.short(f'{one.namespace}/{one.name}')} {done}")
     return Status.DONE
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import pantograph
 from pantograph import errors
+
+if TYPE_CHECKING:
+    from pantograph.cli import files
 
 app = typer.Typer(
     name="pantograph",
@@ -42,6 +46,58 @@ PodPort = Annotated[
 Namespace = Annotated[
     str, typer.Option("--namespace", "-n", metavar="NAME", help="Of objects whose manifest names none.")
 ]
+
+# Of the commands that look at a cluster where they are given no files, as `kubectl pantograph` would.
+OrFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--file",
+        "-f",
+        metavar="PATH",
+        help="Manifests: a file, a folder, or - for standard input. Without: the cluster that kubectl is set to.",
+    ),
+]
+OrInstallation = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Whose capture this is: `local` with files, `pantograph` in a cluster."),
+]
+OrNamespace = Annotated[
+    str | None,
+    typer.Option("--namespace", "-n", metavar="NAME", help="In a cluster: where; of files: of objects that name none."),
+]
+Everywhere = Annotated[bool, typer.Option("--all-namespaces", "-A", help="In a cluster: of all namespaces.")]
+Context = Annotated[str, typer.Option(metavar="NAME", help="In a cluster: which one, by a context of the kubeconfig.")]
+Selector = Annotated[
+    str, typer.Option("--selector", "-l", metavar="LABELS", help="In a cluster: Reflections of these.")
+]
+
+
+@dataclass(frozen=True)
+class Where:
+    """Files, or a cluster in place of them; with what holds for either unless it was said."""
+
+    given: files.Given
+    namespace: str
+    installation: str
+
+
+def _where(
+    paths: list[str] | None,
+    installation: str | None,
+    namespace: str | None,
+    everywhere: bool = False,
+    context: str = "",
+    selector: str = "",
+) -> Where:
+    if paths:
+        if everywhere or context or selector:
+            raise typer.BadParameter("of a cluster, and with --file there is none", param_hint="-A, --context, -l")
+        return Where(paths, namespace or "default", installation or "local")
+    from pantograph.cli import files, incluster
+
+    here = namespace or incluster.namespace_of(context)
+    given = files.InCluster(context, "" if everywhere else here, selector)
+    return Where(given, here, installation or "pantograph")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -178,10 +234,13 @@ def explain(
 
 @app.command(short_help="Say what `run` would do, as SQL; change nothing.")
 def plan(
-    files: Files,
+    files: OrFiles = None,
     adopt: Annotated[bool, typer.Option("--adopt", help="Plan as `run --adopt` would act.")] = False,
-    installation: Installation = "local",
-    namespace: Namespace = "default",
+    installation: OrInstallation = None,
+    namespace: OrNamespace = None,
+    everywhere: Everywhere = False,
+    context: Context = "",
+    selector: Selector = "",
 ) -> None:
     """Print the SQL that `run` would send, the locks it takes, what no trigger sees, and how many rows it would copy.
 
@@ -189,7 +248,8 @@ def plan(
     """
     from pantograph.cli import planning
 
-    raise typer.Exit(planning.run(files, installation=installation, namespace=namespace, adopt=adopt))
+    at = _where(files, installation, namespace, everywhere, context, selector)
+    raise typer.Exit(planning.run(at.given, installation=at.installation, namespace=at.namespace, adopt=adopt))
 
 
 @app.command(short_help="Mirror, live, until you stop it.")
@@ -227,29 +287,35 @@ def run(
 
 @app.command(short_help="Say how far everything is.")
 def status(
-    files: Files,
+    files: OrFiles = None,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FORMAT", help="table, wide, json or yaml.")
     ] = "table",
     watch: Annotated[bool, typer.Option("--watch", "-w", help="A screen to leave open, until Ctrl-C.")] = False,
-    installation: Installation = "local",
-    namespace: Namespace = "default",
+    installation: OrInstallation = None,
+    namespace: OrNamespace = None,
+    everywhere: Everywhere = False,
+    context: Context = "",
+    selector: Selector = "",
 ) -> None:
-    """A table for each kind, from the databases themselves: it works wherever `run` runs.
+    """A table for each kind: with files from the databases themselves, wherever `run` runs; without, from a cluster.
 
     Exit status: 0 when all is Ready, 3 when something is not.
     """
     from pantograph.cli import standing
 
-    raise typer.Exit(standing.run(files, installation=installation, namespace=namespace, output=output, watch=watch))
+    at = _where(files, installation, namespace, everywhere, context, selector)
+    raise typer.Exit(
+        standing.run(at.given, installation=at.installation, namespace=at.namespace, output=output, watch=watch)
+    )
 
 
 @app.command(short_help="Are the copies equal? Asked while they are live.")
 def verify(
-    files: Files,
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME", help="Reflections; all of them unless named.")
     ] = None,
+    files: OrFiles = None,
     repair: Annotated[
         bool, typer.Option("--repair", help="Have the running mirror look up again, and write, what differs.")
     ] = False,
@@ -259,8 +325,11 @@ def verify(
         float,
         typer.Option(metavar="N", min=0, help="Seconds of rest for each second of work, to go easy on both sides."),
     ] = 0.0,
-    installation: Installation = "local",
-    namespace: Namespace = "default",
+    installation: OrInstallation = None,
+    namespace: OrNamespace = None,
+    everywhere: Everywhere = False,
+    context: Context = "",
+    selector: Selector = "",
 ) -> None:
     """Compare source and destination of each Reflection in short ranges of keys, by checksums that both compute.
 
@@ -271,47 +340,57 @@ def verify(
 
     if output not in ("table", "json"):
         raise typer.BadParameter("table or json", param_hint="--output")
-    raise typer.Exit(
-        verifying.verify(verifying.Asked(files, names or (), repair, show_keys, output, rest, installation, namespace))
-    )
+    at = _where(files, installation, namespace, everywhere, context, selector)
+    asked = verifying.Asked(at.given, names or (), repair, show_keys, output, rest, at.installation, at.namespace)
+    raise typer.Exit(verifying.verify(asked))
 
 
 @app.command(short_help="Have a Reflection stand still; its changes wait.")
-def pause(names: Names, files: Files, namespace: Namespace = "default") -> None:
+def pause(names: Names, files: OrFiles = None, namespace: OrNamespace = None, context: Context = "") -> None:
     """Set `spec.paused` in the manifests of these Reflections; a running mirror follows within seconds.
 
     The file is changed in place, and keeps its comments and layout. What changes at the source is noted, and waits.
     """
     from pantograph.cli import changing
 
-    raise typer.Exit(changing.run(changing.pause, names, files, namespace))
+    at = _where(files, None, namespace, context=context)
+    raise typer.Exit(changing.run(changing.pause, names, at.given, at.namespace))
 
 
 @app.command(short_help="Have a paused Reflection go on.")
-def resume(names: Names, files: Files, namespace: Namespace = "default") -> None:
+def resume(names: Names, files: OrFiles = None, namespace: OrNamespace = None, context: Context = "") -> None:
     """Take `spec.paused` out of the manifests of these Reflections; what has waited is applied."""
     from pantograph.cli import changing
 
-    raise typer.Exit(changing.run(changing.resume, names, files, namespace))
+    at = _where(files, None, namespace, context=context)
+    raise typer.Exit(changing.run(changing.resume, names, at.given, at.namespace))
 
 
 @app.command(short_help="Have a Reflection copied again.")
-def resync(names: Names, files: Files, namespace: Namespace = "default") -> None:
+def resync(names: Names, files: OrFiles = None, namespace: OrNamespace = None, context: Context = "") -> None:
     """Set a new `spec.resyncToken` in the manifests of these Reflections: every row is compared and mended.
 
     The copy stays usable: rows are written before any is taken away, and many deletions wait for your consent.
     """
     from pantograph.cli import changing
 
-    raise typer.Exit(changing.run(changing.resync, names, files, namespace))
+    at = _where(files, None, namespace, context=context)
+    raise typer.Exit(changing.run(changing.resync, names, at.given, at.namespace))
 
 
 @app.command(short_help="Try rows again that wait or were set aside.")
-def retry(names: Names, files: Files, installation: Installation = "local", namespace: Namespace = "default") -> None:
+def retry(
+    names: Names,
+    files: OrFiles = None,
+    installation: OrInstallation = None,
+    namespace: OrNamespace = None,
+    context: Context = "",
+) -> None:
     """Have the running mirror look up and write again, now, the rows of these Reflections that could not be written."""
     from pantograph.cli import retrying
 
-    raise typer.Exit(retrying.run(names, files, installation=installation, namespace=namespace))
+    at = _where(files, installation, namespace, context=context)
+    raise typer.Exit(retrying.run(names, at.given, installation=at.installation, namespace=at.namespace))
 
 
 @app.command(short_help="May the application move to the copy now?")

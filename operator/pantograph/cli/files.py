@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,30 @@ from pantograph.api.reflections import Reflection
 from pantograph.cli import terminal
 
 
-def load(paths: Sequence[str], namespace: str = "default") -> Manifests:
-    """The manifests of files, folders or `-`. Raises `SpecErrors` with all that is wrong with them, at once."""
+@dataclass(frozen=True)
+class InCluster:
+    """In place of files: the objects of a cluster. context: of the kubeconfig; namespace: "" for all of them."""
+
+    context: str = ""
+    namespace: str = "default"
+    selector: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where it looks, for people."""
+        return f"namespace {self.namespace}" if self.namespace else "any namespace"
+
+
+Given = Sequence[str] | InCluster
+"""What a command is given: files, folders or `-`; or a cluster."""
+
+
+def load(paths: Given, namespace: str = "default") -> Manifests:
+    """The manifests. Raises `SpecErrors` with all that is wrong with files; of a cluster its operator says that."""
+    if isinstance(paths, InCluster):
+        from pantograph.cli import incluster  # the client of a cluster, which takes its time
+
+        return incluster.manifests(paths)
     found, wrong = manifests.read(paths, sys.stdin, namespace=namespace)
     wrong = wrong or acting.unsupported(found)
     if wrong:
@@ -50,13 +73,16 @@ def told(found: Manifests, subject: str, failure: errors.PantographError) -> str
     return f"{subject}: {failure}"
 
 
-def load_with_sources(paths: Sequence[str], namespace: str = "default", *, none_yet: bool = False) -> Manifests:
+def load_with_sources(paths: Given, namespace: str = "default", *, none_yet: bool = False) -> Manifests:
     """As `load`, for commands that have nothing to do where there is no SourceTable. none_yet: one is to come."""
     found = load(paths, namespace)
     if not found.source_tables and not none_yet:
+        where = paths.place if isinstance(paths, InCluster) else ", ".join(paths)
         raise errors.SpecErrors(
-            [errors.SpecError(f"there is no SourceTable in {', '.join(paths)}, so there is nothing to mirror")]
+            [errors.SpecError(f"there is no SourceTable in {where}, so there is nothing to mirror")]
         )
+    if isinstance(paths, InCluster):
+        return found  # a file of a Database is where its reflector is
     if missing := list(_missing_files(found)):
         raise errors.SpecErrors(missing)
     return found

@@ -72,7 +72,7 @@ def of(wanted: Wanted) -> Plan:
     return plan
 
 
-def run(paths: Sequence[str], *, installation: str, namespace: str, adopt: bool) -> Status:
+def run(paths: files.Given, *, installation: str, namespace: str, adopt: bool) -> Status:
     """Print the plan; whether there is anything to do."""
     manifests = files.load_with_sources(paths, namespace)
     plan = Plan()

@@ -17,7 +17,7 @@ from pantograph.dialects.base import Role
 from pantograph.pipeline import keys, steps
 
 
-def run(names: Sequence[str], paths: Sequence[str], *, installation: str, namespace: str) -> Status:
+def run(names: Sequence[str], paths: files.Given, *, installation: str, namespace: str) -> Status:
     """Make the noted keys of the Reflections of these names due."""
     manifests = files.load_with_sources(paths, namespace)
     worst, waiting = Status.DONE, set()

@@ -86,17 +86,23 @@ class Look:
     changed: dict[str, errors.PantographError | None] = field(default_factory=dict)
 
 
-def run(paths: Sequence[str], *, installation: str, namespace: str, output: str, watch: bool) -> Status:
+def run(paths: files.Given, *, installation: str, namespace: str, output: str, watch: bool) -> Status:
     """Print how everything stands; whether all of it is Ready."""
     if output not in WRITERS:
         raise errors.SpecError(f"found {output}, expected one of: {', '.join(WRITERS)}", path="--output")
+    if isinstance(paths, files.InCluster):
+        return _print(lambda: of_cluster(paths), output, watch)
     manifests = files.load_with_sources(paths, namespace)
     if watch and output in ("table", "wide") and terminal.is_live(sys.stdout):
         from pantograph.cli import watching
 
         return watching.run(paths, namespace, manifests, installation)
+    return _print(lambda: look(manifests, installation), output, watch)
+
+
+def _print(see: Callable[[], Standing], output: str, watch: bool) -> Status:
     while True:
-        standing = look(manifests, installation)
+        standing = see()
         print(WRITERS[output](standing), flush=True)
         if not watch:
             return Status.DONE if all(standing.verdict(one).ready for one in standing.resources) else Status.NOT_SO
@@ -114,7 +120,8 @@ class Standing:
     def verdict(self, resource: Resource) -> Verdict:
         """Its Ready."""
         found: Condition | None = conditions.find(resource.status.conditions, conditions.READY)  # type: ignore[attr-defined]  # every kind has one
-        assert found is not None
+        if found is None:
+            return Verdict(False, "NotSeenYet", "no operator has looked at it yet")
         return Verdict(found.status == "True", found.reason, found.message)
 
 
@@ -142,6 +149,16 @@ def look(manifests: Manifests, installation: str, before: Standing | None = None
     resources += [judge.table(one) for _, one in sorted(manifests.source_tables.items())]
     resources += [judge.reflection(one) for _, one in sorted(manifests.reflections.items())]
     return Standing(manifests, resources, looks)
+
+
+def of_cluster(given: files.InCluster) -> Standing:
+    """As the objects of a cluster say. Raises `SpecErrors` where there are none."""
+    from pantograph.cli import incluster
+
+    manifests, resources = incluster.with_status(given)
+    if not resources:
+        raise errors.SpecErrors([errors.SpecError(f"there is no Database, SourceTable or Reflection in {given.place}")])
+    return Standing(manifests, resources, {key: Look() for key in manifests.databases})
 
 
 # -- asking ------------------------------------------------------------------------------------------------------------
@@ -492,6 +509,18 @@ Column = tuple[str, bool, Callable[[Standing, Any], str]]
 """Head, whether it is only for `wide`, and how it is told."""
 
 
+def _address(manifests: Manifests, one: Database) -> str:
+    try:
+        return address(manifests, one).label
+    except errors.SpecErrors:  # it is in a Secret that was not read
+        return "/".join(filter(None, (one.spec.host, one.spec.database)))
+
+
+def _source(manifests: Manifests, one: Reflection) -> str:
+    table = manifests.source_tables.get(one.source_key)
+    return table.qualified_table if table else one.spec.source_table_ref.name
+
+
 def _ready(standing: Standing, one: Resource) -> str:
     return str(standing.verdict(one).ready)
 
@@ -509,7 +538,7 @@ _LAST: tuple[Column, ...] = (("READY", False, _ready), ("REASON", False, _reason
 _DATABASE: tuple[Column, ...] = (
     ("DATABASE", False, lambda _, one: terminal.short(f"{one.namespace}/{one.name}")),
     ("DIALECT", False, lambda _, one: one.spec.dialect),
-    ("ADDRESS", True, lambda s, one: address(s.manifests, one).label),
+    ("ADDRESS", True, lambda s, one: _address(s.manifests, one)),
     ("SERVER", True, lambda _, one: one.status.server),
     ("READ", False, lambda s, one: _ago(s.looks[one.key].heartbeat)),
     *_LAST,
@@ -522,7 +551,7 @@ _SOURCE_TABLE: tuple[Column, ...] = (
 )
 _REFLECTION: tuple[Column, ...] = (
     ("REFLECTION", False, lambda _, one: terminal.short(f"{one.namespace}/{one.name}")),
-    ("SOURCE", False, lambda s, one: s.manifests.source_of(one).qualified_table),
+    ("SOURCE", False, lambda s, one: _source(s.manifests, one)),
     ("DESTINATION", False, lambda _, one: f"{one.spec.destination.database_ref.name}/{one.qualified_table}"),
     ("LAG", False, lambda _, one: "" if one.status.lag_seconds is None else terminal.span(one.status.lag_seconds)),
     ("ROWS", False, lambda _, one: _number(one.status.rows)),

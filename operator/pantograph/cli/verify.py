@@ -29,7 +29,7 @@ LINE_EVERY = 10.0
 class Asked:
     """The call. names: Reflections, all of them when empty. output: "table" or "json"."""
 
-    paths: Sequence[str]
+    paths: files.Given
     names: Sequence[str] = ()
     repair: bool = False
     show_keys: bool = False

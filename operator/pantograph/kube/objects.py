@@ -76,13 +76,16 @@ class Cluster:
         self.api, self._headers = api, tuple(headers)
 
     @staticmethod
-    def connect() -> Cluster:
-        """As the pod's ServiceAccount, or as the user of the kubeconfig. Raises `ClusterError` without either."""
+    def connect(context: str = "") -> Cluster:
+        """As the pod's ServiceAccount, or as the user of the kubeconfig (in this context of it, if one is named).
+        Raises `ClusterError` without either."""
         try:
+            if context:
+                raise config.ConfigException("a context is asked for")
             config.load_incluster_config()  # type: ignore[no-untyped-call]  # it has no types
         except config.ConfigException:
             try:
-                config.load_kube_config()  # type: ignore[no-untyped-call]  # nor this
+                config.load_kube_config(context=context or None)  # type: ignore[no-untyped-call]  # nor this
             except config.ConfigException as error:
                 raise errors.ClusterError(
                     f"no cluster is known: no ServiceAccount and no kubeconfig ({error})"

@@ -53,6 +53,8 @@ def test_every_command_has_its_section_and_there_is_no_other():
 def test_every_option_is_told_and_no_other(name):
     told = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", section(name)))
     common = {"-f", "--file", "-n", "--namespace", "--installation", "-h", "--help"}
+    cluster = COMMAND.partition("\n## Of a cluster\n")[2].partition("\n## ")[0]
+    common |= set(re.findall(r"(?<![\w-])--?[A-Za-z][a-z-]*", cluster))
     assert told - common <= options(name)
     assert options(name) - common <= told
 
