@@ -117,4 +117,3 @@ def test_capture_of_another_installation_is_left_to_it_until_it_is_to_be_adopted
     mirror.cluster.kubectl("annotate", "database", "shop", f"{ADOPT}=true", "-n", mirror.namespace)
     mirror.ready()
     mirror.follows()
-    assert mirror.events("Reflection")[-1]["reason"] == "Replicating"

@@ -30,7 +30,7 @@ from pantograph.handlers import outcomes, removing
 from pantograph.handlers.claiming import Claims
 from pantograph.handlers.known import Entry, Group, Known
 from pantograph.handlers.outcomes import Outcome
-from pantograph.kube import objects, secrets, workloads
+from pantograph.kube import objects, secrets, services, workloads
 from pantograph.kube.objects import Cluster, Object
 from pantograph.kube.workloads import Template
 from pantograph.pipeline import steps
@@ -179,7 +179,7 @@ class Reconciler:
         if group.database is not None and group.database.key in known_wrong:
             outcome.fail(group.database, known_wrong[group.database.key])
         self._waiting_for_databases(group, known_wrong, outcome)
-        return Manifests(
+        usable = Manifests(
             databases={k: d for k, d in databases.items() if k not in known_wrong},
             source_tables={
                 k: t for k, t in whole.source_tables.items() if outcome.failure(tables[k]) is None
@@ -189,6 +189,7 @@ class Reconciler:
             },
             secrets=there,
         )  # fmt: skip
+        return services.located(usable)
 
     def _waiting_for_databases(self, group: Group, wrong: dict[Key, errors.PantographError], outcome: Outcome) -> None:
         def missing(entry: Entry | None, name: str) -> errors.PantographError | None:

@@ -27,7 +27,7 @@ from pantograph.cli.consoling.visitors import Bearer, Person, Starter, Trust, Vi
 from pantograph.console.serving import LOOPBACK
 from pantograph.console.stores import Change, Compared, Figures, Happened, Nobody, NotThere, Setting, Standing, State
 from pantograph.kube import objects as kube
-from pantograph.kube import secrets
+from pantograph.kube import secrets, services
 from pantograph.kube.objects import Cluster, kind_of
 
 R = TypeVar("R", bound=Resource)
@@ -111,7 +111,8 @@ class ClusterStore(Asking):
             if one.source_key in tables and one.destination_key in keys
         }
         named = {one.key: one for one in databases}
-        return Manifests(named, tables, reflections, secrets.named(self._cluster, databases))
+        found = Manifests(named, tables, reflections, secrets.named(self._cluster, databases))
+        return services.located(found) if in_pod() else found
 
     def wrong(self) -> Sequence[str]:
         """What the person may not see."""
