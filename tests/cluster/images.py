@@ -43,6 +43,8 @@ LEFT_OUT = (
     "usr/share/locale",
 )
 
+CONTEXT = ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md", "LICENSE", "scripts/build-image", "operator")
+
 _KEEP = 3  # of our images; each is 200 MB
 
 
@@ -93,24 +95,26 @@ def _mirror() -> list[str]:
 
 def ours() -> tuple[str, pathlib.Path]:
     """The name and the archive of the image that the Dockerfile of this checkout makes."""
-    context = [
-        ROOT / name
-        for name in ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md", "LICENSE", "scripts/build-image")
-    ]
-    context += [path for path in (ROOT / "operator").rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    return of(ROOT)
+
+
+def of(root: pathlib.Path) -> tuple[str, pathlib.Path]:
+    """The same of another checkout, or of what the image is made of (`CONTEXT`) copied from one."""
+    context = [path for name in CONTEXT for path in (root / name, *(root / name).rglob("*")) if path.is_file()]
+    context = [path for path in context if path.suffix != ".pyc"]
     base_name, base_archive = base()
     key = programs.content(context, base_name)
     name, archive = f"{OURS}:{key}", programs.KEPT / f"image-{key}.tar"
     with programs.made_once(archive) as part:
         if part is not None:
-            _bud(name, base_name, base_archive, part)
+            _bud(root, name, base_name, base_archive, part)
     archive.touch()
     for old in sorted(programs.KEPT.glob("image-*.tar"), key=lambda path: path.stat().st_mtime)[:-_KEEP]:
         old.unlink(missing_ok=True)
     return name, archive
 
 
-def _bud(name: str, base_name: str, base_archive: pathlib.Path, archive: pathlib.Path) -> None:
+def _bud(root: pathlib.Path, name: str, base_name: str, base_archive: pathlib.Path, archive: pathlib.Path) -> None:
     """The project's own script, with buildah, which needs no daemon."""
     storage = programs.KEPT / "storage"
     storage.mkdir(exist_ok=True)
@@ -130,7 +134,7 @@ def _bud(name: str, base_name: str, base_archive: pathlib.Path, archive: pathlib
     options += ["-v", "/etc/ssl/certs:/etc/ssl/certs:ro"]
     for command in (
         ["buildah", "pull", "-q", f"docker-archive:{base_archive}"],
-        [str(ROOT / "scripts" / "build-image"), name, *options],
+        [str(root / "scripts" / "build-image"), name, *options],
         ["buildah", "push", "-q", name, f"docker-archive:{archive}:{name}"],
         ["buildah", "rmi", name],  # its layers stay for the next one
     ):

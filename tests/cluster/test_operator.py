@@ -53,6 +53,23 @@ def test_manifests_in_any_order_become_a_live_copy_and_go_without_a_trace(mirror
     assert mirror.written("select count(*) > 500 from orders") == [(True,)]
 
 
+def test_a_mariadb_is_mirrored_into_a_postgresql_and_left_as_it_was(
+    mirrors: Callable[..., Mirror], my_db: Callable[..., TestDatabase], pg_db: Callable[..., TestDatabase]
+) -> None:
+    mirror = mirrors(my_db(), pg_db())
+    mirror.apply()
+    mirror.follows()
+    mirror.source.execute("update orders set item = 'changed' where id % 2 = 0")
+    mirror.source.execute("delete from orders where id % 3 = 0")
+    wait_until(mirror.equal, "both tables to be equal")
+    mirror.cluster.wait("Ready", "sourcetable/orders", mirror.namespace)
+    assert "TRUNCATE" in str(mirror.cluster.get("sourcetable", "orders", mirror.namespace)["status"]["capture"])
+    for kind in ("reflection", "sourcetable"):
+        mirror.delete(kind, "orders")
+    mirror.cluster.wait_gone("sourcetable", "orders", mirror.namespace, 60)
+    mirror.nothing_left()
+
+
 def test_a_namespace_goes_at_once_and_leaves_nothing(mirror: Mirror) -> None:
     mirror.apply()
     mirror.cluster.kubectl("delete", "namespace", mirror.namespace, "--wait=false")
