@@ -249,7 +249,10 @@ def configured() -> kopf.OperatorSettings:
     settings.networking.request_timeout, settings.networking.connect_timeout = 30, 10
     settings.networking.enforce_retry_after = True
     settings.watching.server_timeout, settings.watching.client_timeout = 300, 310
-    settings.watching.chunk_size, settings.queueing.worker_limit = 500, 16
+    settings.watching.chunk_size = 500
+    # A task for each object that changes, kept for as long; what it does takes no time. With a limit to their number an
+    # object waits until another one's is given up: 3 objects a second, and a watch that is minutes behind.
+    settings.queueing.worker_limit, settings.queueing.idle_timeout = None, 1.0
     settings.process.ultimate_exiting_timeout = 25
     logging.getLogger("kopf").setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
