@@ -41,7 +41,11 @@ READ_ONLY = (
 
 
 class ClusterStore(Asking):
-    """The cluster as one person sees it, for one request. namespaces: those that are looked at; () for all."""
+    """The cluster as one person sees it, for one request.
+
+    namespaces: those that are looked at; () for all. places: those with anything of ours, for a person who may look
+    into some and not into all at once.
+    """
 
     wrong_means = "Not all can be shown:"
     token = person = ""
@@ -54,8 +58,10 @@ class ClusterStore(Asking):
         installation: str,
         refuses: str,
         compared: dict[str, Compared],
+        places: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         super().__init__(installation, compared)
+        self._places = places
         self._cluster, self._namespaces = cluster, tuple(namespaces) or ("",)
         self._wrong: dict[str, None] = {}
         self.place = f"cluster, {', '.join(namespaces) or 'all namespaces'}"
@@ -82,7 +88,18 @@ class ClusterStore(Asking):
                     raise Nobody("The API server does not know this token, or it has expired.") from None
                 if error.status != 403:
                     raise
-                self._wrong[str(error)] = None
+                by_place = [] if namespace else self._by_place(kind, **selectors)
+                if not by_place:
+                    self._wrong[str(error)] = None
+                found += [body for bodies in by_place for body in bodies]
+        return found
+
+    def _by_place(self, kind: kube.Kind, **selectors: str) -> list[list[kube.Object]]:
+        """For each namespace that the person may look into, what is there."""
+        found = []
+        for namespace in self._places():
+            with contextlib.suppress(errors.ClusterError):  # not this person's, as most are not
+                found.append(self._cluster.list(kind, namespace, **selectors)[0])
         return found
 
     @functools.cached_property
@@ -338,7 +355,15 @@ class ClusterStores:
 
     def _store(self, theirs: Theirs, refuses: str) -> ClusterStore:
         cluster, compared = theirs
-        return ClusterStore(cluster, self._namespaces, self._installation, refuses, compared)
+        return ClusterStore(cluster, self._namespaces, self._installation, refuses, compared, self._places)
+
+    def _places(self) -> Sequence[str]:
+        """The namespaces with a Database, if our own account may know them."""
+        try:
+            bodies, _ = self._own[0].list(kind_of(Database))
+        except errors.ClusterError:
+            return ()
+        return sorted({body["metadata"]["namespace"] for body in bodies})
 
 
 def in_pod() -> bool:
