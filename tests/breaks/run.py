@@ -21,7 +21,9 @@ from dataclasses import dataclass, field
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-COPIED = ("operator", "tests")
+COPIED = ("operator", "tests", "scripts")
+CLUSTER = "tests/cluster/"
+"""Tests there are run with an image of the copy: it takes a minute to be made, and a machine that can run a node."""
 PATIENCE = "25"
 """Seconds that a test waits for what never comes; with less, some would fail without a patch."""
 LONGEST = 1800.0
@@ -36,6 +38,10 @@ class Break:
     fails: tuple[str, ...]
     passes: tuple[str, ...]
     seen: str = ""
+
+    @property
+    def in_cluster(self) -> bool:
+        return any(each.startswith(CLUSTER) for each in (*self.fails, *self.passes))
 
     @property
     def patch(self) -> pathlib.Path:
@@ -69,10 +75,12 @@ def apply(patch: pathlib.Path, to: pathlib.Path, *more: str) -> str:
 
 
 def copy(to: pathlib.Path) -> None:
-    """The program and its tests; of the rest only names, for the tests read a few files of it."""
+    """The program and its tests, and what an image is made of; of the rest only names, which a few tests read."""
     for path in ROOT.iterdir():
         if path.name in COPIED:
             shutil.copytree(path, to / path.name, ignore=shutil.ignore_patterns("__pycache__", "*.rej", "*.orig"))
+        elif path.is_file() and (path.name == ".dockerignore" or not path.name.startswith(".")):
+            shutil.copy(path, to)
         elif not path.name.startswith("."):
             (to / path.name).symlink_to(path)
 

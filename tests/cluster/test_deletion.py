@@ -18,8 +18,6 @@ from tests.cluster.mirrors import Mirror, ours
 from tests.servers import PostgreSQL, Server, TestDatabase
 from tests.support.comparison import wait_until
 
-pytestmark = pytest.mark.full
-
 ABANDON, ADOPT = "pantograph.dev/abandon", "pantograph.dev/adopt"
 
 
@@ -41,6 +39,7 @@ def leaves(mirror: Mirror, *objects: str) -> None:
         mirror.delete(*each.split("/"))
 
 
+@pytest.mark.full
 def test_a_database_that_is_down_is_waited_for_and_then_nothing_is_left(mirror: Mirror, shop: Server) -> None:
     mirror.apply()
     shop.kill()
@@ -61,6 +60,7 @@ def test_a_database_that_is_down_is_waited_for_and_then_nothing_is_left(mirror: 
     mirror.nothing_left()
 
 
+@pytest.mark.night
 def test_what_is_abandoned_goes_at_once_and_says_what_it_leaves(mirror: Mirror, shop: Server) -> None:
     mirror.apply()
     shop.kill()
@@ -75,6 +75,7 @@ def test_what_is_abandoned_goes_at_once_and_says_what_it_leaves(mirror: Mirror, 
     assert ours(mirror.source) > 0
 
 
+@pytest.mark.night
 def test_an_orphan_keeps_its_capture_and_goes_on_with_it(mirror: Mirror) -> None:
     mirror.apply()
     mirror.patch("sourcetable", "orders", spec={"deletionPolicy": "Orphan"})
@@ -91,6 +92,7 @@ def test_an_orphan_keeps_its_capture_and_goes_on_with_it(mirror: Mirror) -> None
     assert again == kept
 
 
+@pytest.mark.night
 def test_capture_of_another_installation_is_left_to_it_until_it_is_to_be_adopted(
     mirror: Mirror, tmp_path: pathlib.Path
 ) -> None:

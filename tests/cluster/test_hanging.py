@@ -17,6 +17,8 @@ from tests.cluster.proxies import Proxy
 from tests.servers import Server, TestDatabase
 from tests.support.comparison import wait_until
 
+pytestmark = pytest.mark.night
+
 GRACE = 30.0
 """Seconds between SIGTERM and SIGKILL, as the pods' specs say."""
 
@@ -78,7 +80,6 @@ def operators(cluster: Cluster) -> Object:
     return pod
 
 
-@pytest.mark.full
 def test_an_operator_that_waits_for_a_database_ends_within_its_grace(
     operator: Cluster, node: Node, distant: Distant
 ) -> None:
@@ -92,7 +93,6 @@ def test_an_operator_that_waits_for_a_database_ends_within_its_grace(
     assert distant.condition("database", "shop").get("status") != "True"
 
 
-@pytest.mark.night
 @pytest.mark.parametrize("distant", ["shop", "warehouse"], indirect=True)
 def test_a_reflector_says_that_a_database_is_silent_ends_in_time_and_goes_on(distant: Distant, node: Node) -> None:
     distant.apply()

@@ -14,8 +14,6 @@ from tests.cluster.mirrors import Load, Mirror, Watch
 from tests.servers import TestDatabase
 from tests.support.comparison import wait_until
 
-pytestmark = pytest.mark.full
-
 CONFLICTS = "pantograph_reflection_checkpoint_conflicts_total"
 OPERATOR = ("deployment/pantograph", "--namespace", "pantograph")
 
@@ -76,6 +74,7 @@ class Leaders:
         self._thread.join()
 
 
+@pytest.mark.full
 def test_of_two_operators_one_leads_and_the_other_takes_over(
     two: Cluster, mirrors: Callable[..., Mirror], pg_db: Callable[..., TestDatabase]
 ) -> None:
@@ -93,6 +92,7 @@ def test_of_two_operators_one_leads_and_the_other_takes_over(
     assert max(map(len, leaders.seen)) == 1
 
 
+@pytest.mark.night
 def test_two_reflectors_write_at_once_and_nothing_is_lost(
     operator: Cluster, mirrors: Callable[..., Mirror], pg_db: Callable[..., TestDatabase]
 ) -> None:
