@@ -45,4 +45,4 @@ def test_the_server_ends_a_statement_before_we_give_it_up(source, role):
 
 def test_a_machine_that_is_gone_is_noticed_soon_unless_somebody_says_otherwise(source):
     said = source.session(Role.SIDE).raw.get_dsn_parameters()
-    assert (said["keepalives_idle"], said["tcp_user_timeout"]) == ("10", "25000")
+    assert (said["keepalives_idle"], said["keepalives_interval"], said["keepalives_count"]) == ("10", "5", "3")

@@ -87,8 +87,9 @@ LIMITS: dict[Role, dict[str, str]] = {
 }
 
 
-# A machine that is gone without a word is noticed after 25 s, and not after the two hours that are usual.
-PRESENCE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
+# A machine that is gone without a word is noticed after 25 s, and not after the two hours that are usual. Not by
+# `tcp_user_timeout`: it would also cut off a COPY whose server has no time to read for so long.
+PRESENCE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 ANSWERS_WITHIN: dict[Role, float] = {Role.READER: 90, Role.SIDE: 90, Role.WRITER: 630, Role.ADMIN: 90}
 """Seconds for which an answer is waited for: the server itself ends what takes as long as `LIMITS` says."""
 COPIES_WITHIN = 630.0
