@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-COPIED = ("operator", "tests", "scripts")
+COPIED = ("operator", "tests", "scripts", "crds", "examples", "charts")
 CLUSTER = "tests/cluster/"
 """Tests there are run with an image of the copy: it takes a minute to be made, and a machine that can run a node."""
 PATIENCE = "25"
@@ -75,7 +75,7 @@ def apply(patch: pathlib.Path, to: pathlib.Path, *more: str) -> str:
 
 
 def copy(to: pathlib.Path) -> None:
-    """The program and its tests, and what an image is made of; of the rest only names, which a few tests read."""
+    """The program and its tests, what an image is made of and what a cluster is given; of the rest only names."""
     for path in ROOT.iterdir():
         if path.name in COPIED:
             shutil.copytree(path, to / path.name, ignore=shutil.ignore_patterns("__pycache__", "*.rej", "*.orig"))
