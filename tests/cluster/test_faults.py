@@ -30,7 +30,7 @@ AWAY = TOLD_WITHIN + 10.0
 
 @dataclass
 class Scene:
-    """A mirror under load, on databases that can be killed, and who watches it."""
+    """A mirror under load, on databases that can be killed, and who watches it. since: when this fault's turn began."""
 
     mirror: Mirror
     shop: Server
@@ -46,8 +46,7 @@ class Scene:
         self.mirror.follows()
         seen = len(self.watch.samples)
         wait_until(lambda: len(self.watch.samples) >= seen + 3, "samples")
-        since, self.since = self.since, time.monotonic()  # another fault's lies are told of there
-        assert [one for one in self.watch.lies if one.at >= since] == [], self.mirror.seen()
+        assert [one for one in self.watch.lies if one.at >= self.since] == [], self.mirror.seen()
 
     def kill(self, pod: Object | None) -> bool:
         """SIGKILL to what runs in a pod; whether it did."""
@@ -58,8 +57,15 @@ class Scene:
         return False
 
 
+@pytest.fixture
+def scene(stage: Scene) -> Scene:
+    """The one of the whole file, for one fault."""
+    stage.since = time.monotonic()
+    return stage
+
+
 @pytest.fixture(scope="module")
-def scene(operator: Cluster) -> Iterator[Scene]:
+def stage(operator: Cluster) -> Iterator[Scene]:
     if operator.node is None:
         pytest.skip("the cluster is not ours, and its parts are not to be killed")
     with contextlib.ExitStack() as kept:
