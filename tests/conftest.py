@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.servers import Firebird, MariaDB, PostgreSQL, Server, SQLite, TestDatabase
+from tests.servers import Firebird, MariaDB, MySQL, PostgreSQL, Server, SQLite, TestDatabase, mysql
 
 EXPECTED_SKIPS = pathlib.Path(__file__).with_name("expected-skips.txt")
 
@@ -114,6 +114,26 @@ def mariadb2() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
+def mysql_server() -> Iterator[Server]:
+    """The run's MySQL server."""
+    yield from _mysql()
+
+
+@pytest.fixture(scope="session")
+def mysql_server2() -> Iterator[Server]:
+    """A second one, where source and destination must not be the same server."""
+    yield from _mysql()
+
+
+def _mysql() -> Iterator[Server]:
+    try:
+        mysql.installation()
+    except mysql.Unavailable as error:
+        pytest.skip(str(error))
+    yield from _running(MySQL)
+
+
+@pytest.fixture(scope="session")
 def firebird() -> Iterator[Server]:
     """The run's Firebird server."""
     yield from _running(Firebird)
@@ -144,6 +164,12 @@ def pg_db(request: pytest.FixtureRequest) -> Iterator[MakeDatabase]:
 def my_db(request: pytest.FixtureRequest) -> Iterator[MakeDatabase]:
     """`my_db(name=None, on=None)` makes a fresh database on the run's MariaDB, or on another server."""
     yield from _databases(lambda: request.getfixturevalue("mariadb"))
+
+
+@pytest.fixture
+def mysql_db(request: pytest.FixtureRequest) -> Iterator[MakeDatabase]:
+    """`mysql_db(name=None, on=None)` makes a fresh database on the run's MySQL, or on another server."""
+    yield from _databases(lambda: request.getfixturevalue("mysql_server"))
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import tarfile
 import tempfile
 
 from tests.cluster import programs
-from tests.servers import processes
+from tests.servers import debian, processes
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
@@ -51,7 +51,7 @@ _KEEP = 3  # of our images; each is 200 MB
 def pause(built: pathlib.Path) -> pathlib.Path:
     """The archive of PAUSE."""
     archive = programs.KEPT / f"pause-{built.name}.tar"
-    with programs.made_once(archive) as part, tempfile.TemporaryDirectory() as folder:
+    with processes.made_once(archive) as part, tempfile.TemporaryDirectory() as folder:
         if part is not None:
             shutil.copy(built / "pause", folder)
             save(part, PAUSE, pathlib.Path(folder), entrypoint=["/pause"])
@@ -63,7 +63,7 @@ def base() -> tuple[str, pathlib.Path]:
     how = inspect.getsource(_debian) + inspect.getsource(save)
     key = programs.content([], SUITE, *PACKAGES, *LEFT_OUT, how)
     name, archive = f"{BASE}:{key}", programs.KEPT / f"base-{key}.tar"
-    with programs.made_once(archive) as part:
+    with processes.made_once(archive) as part:
         if part is not None:
             print("making a base image of Debian's packages, once", file=sys.stderr, flush=True)
             with tempfile.TemporaryDirectory(prefix="pantograph-base-") as folder:
@@ -74,7 +74,7 @@ def base() -> tuple[str, pathlib.Path]:
 
 def _debian(root: pathlib.Path) -> None:
     command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(root)]
-    processes.run([*command, *_mirror()], None)
+    processes.run([*command, *debian.mirror()], None)
     for name in LEFT_OUT:
         for path in (root / name).iterdir():
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -82,15 +82,6 @@ def _debian(root: pathlib.Path) -> None:
         path.unlink()  # so that pip installs, as in the images of Python's own
     for name in ("etc/resolv.conf", "etc/hostname"):
         (root / name).write_text("")
-
-
-def _mirror() -> list[str]:
-    """The mirror that this machine's apt uses; debootstrap's own choice when it cannot be told."""
-    done = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Label: Debian"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return done.stdout.split()[:1]
 
 
 def ours() -> tuple[str, pathlib.Path]:
@@ -105,7 +96,7 @@ def of(root: pathlib.Path) -> tuple[str, pathlib.Path]:
     base_name, base_archive = base()
     key = programs.content(context, base_name)
     name, archive = f"{OURS}:{key}", programs.KEPT / f"image-{key}.tar"
-    with programs.made_once(archive) as part:
+    with processes.made_once(archive) as part:
         if part is not None:
             _bud(root, name, base_name, base_archive, part)
     archive.touch()

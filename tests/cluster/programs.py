@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import os
 import pathlib
@@ -11,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from tests.servers import processes
 
@@ -32,31 +30,11 @@ def content(paths: Iterable[pathlib.Path], *more: str) -> str:
     return digest.hexdigest()[:16]
 
 
-@contextlib.contextmanager
-def made_once(path: pathlib.Path) -> Iterator[pathlib.Path | None]:
-    """Where to make `path`, which is moved to its place when the block ends; None when it is there already.
-
-    One process makes it, and others wait for it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.parent / f"{path.name.partition('-')[0]}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if path.exists():
-            yield None
-            return
-        part = path.with_name(f"{path.name}.part")
-        if part.is_dir():
-            shutil.rmtree(part)
-        part.unlink(missing_ok=True)
-        yield part
-        part.rename(path)
-
-
 def build() -> pathlib.Path:
     """The folder of the programs; made when it is not there, which takes 5 to 10 minutes and a Go of 1.26."""
     sources = [path for path in SOURCES.rglob("*") if path.is_file()]
     folder = KEPT / f"programs-{content(sources, *PACKAGES)}"
-    with made_once(folder) as part:
+    with processes.made_once(folder) as part:
         if part is not None:
             _compile(part)
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,9 +13,21 @@ from tests.servers import TestDatabase
 from tests.support import comparison, mirrors
 from tests.support.clients import Client
 
-ENGINES = {"postgresql": "pg_db", "mariadb": "my_db", "sqlite": "sqlite_db", "firebird": "fb_db"}
-MANY_WRITERS = ("postgresql", "mariadb", "firebird")
+ENGINES = {"postgresql": "pg_db", "mysql": "mysql_db", "mariadb": "my_db", "sqlite": "sqlite_db", "firebird": "fb_db"}
+MANY_WRITERS = ("postgresql", "mysql", "mariadb", "firebird")
 """Engines where two transactions can be open for writing at once."""
+
+
+DAILY_MYSQL = re.compile(r"test_plain\.py::.*\[(mysql-postgresql|postgresql-mysql)\]")
+"""What a full run tries on MySQL; it shares its dialect with MariaDB, and the rest is left to the night."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        spec = getattr(item, "callspec", None)
+        if spec is not None and "mysql" in spec.id.split("-") and not DAILY_MYSQL.search(item.nodeid):
+            item.add_marker(pytest.mark.night)
 
 
 class Pair:

@@ -37,8 +37,9 @@ class MariaDBDatabase(TestDatabase):
     """A database; here that is the same as a schema. Our own objects are in another, `pantograph_` and its name."""
 
     dialect = "mariadb"
+    page = "mariadb"  # whose blocks of the grants page
 
-    def __init__(self, server: MariaDB, name: str) -> None:
+    def __init__(self, server: Server, name: str) -> None:
         super().__init__()
         self.server, self.name, self.schema = server, name, name
         self.ours = f"pantograph_{name}"
@@ -58,11 +59,11 @@ class MariaDBDatabase(TestDatabase):
         username, password = self.roles[role]
         app, _ = self.roles["app"]
         names = {"database": _pattern(self.name), "app": app, "role": username, "password": password}
-        self.server._grant(f"{self.dialect} {block}", names)
+        self.server._grant(f"{self.page} {block}", names)
 
     def _connect(self, role: str) -> Any:
         at = self.url(role)
-        return _connect(at["host"], at["port"], at["database"], at["username"], at["password"])
+        return connect(at["host"], at["port"], at["database"], at["username"], at["password"])
 
     def url(self, role: str = "source") -> dict[str, Any]:
         username, password = self.roles[role]
@@ -149,7 +150,7 @@ class MariaDB(Server):
 
     def superuser_connect(self, database: str | None = None) -> Any:
         """A raw DBAPI connection in autocommit that may do anything."""
-        return _connect(self.host, self.port, database, self.superuser, self.password)
+        return connect(self.host, self.port, database, self.superuser, self.password)
 
     def _is_marked(self) -> bool:
         with self._as_superuser() as cursor:
@@ -162,9 +163,10 @@ class MariaDB(Server):
         return MariaDBDatabase(self, name)
 
 
-def _connect(
+def connect(
     host: str, port: int, database: str | None, username: str, password: str
 ) -> pymysql.connections.Connection[Any]:
+    """A raw connection in autocommit, that may load files."""
     return pymysql.connect(
         host=host,
         port=port,

@@ -18,7 +18,7 @@ import socket
 import stat
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 CACHE = pathlib.Path(os.environ.get("PANTOGRAPH_CACHE") or "~/.cache/pantograph").expanduser()
@@ -184,3 +184,23 @@ def copy_cached(key: str, make: Callable[[pathlib.Path], None], target: pathlib.
         shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(made.parent, ignore_errors=True)
     run(["cp", "-a", "--reflink=auto", str(template), str(target)], None)
+
+
+@contextlib.contextmanager
+def made_once(path: pathlib.Path) -> Iterator[pathlib.Path | None]:
+    """Where to make `path`, which is moved to its place when the block ends; None when it is there already.
+
+    One process makes it, and others wait for it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.parent / f"{path.name.partition('-')[0]}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.exists():
+            yield None
+            return
+        part = path.with_name(f"{path.name}.part")
+        if part.is_dir():
+            shutil.rmtree(part)
+        part.unlink(missing_ok=True)
+        yield part
+        part.rename(path)

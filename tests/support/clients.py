@@ -9,13 +9,18 @@ from typing import Any
 
 from tests.servers import TestDatabase
 
+FAMILY = ("mysql", "mariadb")
+EXACT = {"mysql": " collate utf8mb4_0900_bin", "mariadb": " collate utf8mb4_nopad_bin"}
+"""What a text column says there so that only equal texts are equal, as elsewhere."""
+
 READ_ONLY = {
+    "mysql": "start transaction with consistent snapshot, read only",
     "postgresql": "begin isolation level repeatable read read only",
     "mariadb": "start transaction with consistent snapshot, read only",
     "sqlite": "begin",
     "firebird": "begin read only",
 }
-WRITE = {"postgresql": "begin", "mariadb": "begin", "sqlite": "begin immediate", "firebird": "begin"}
+WRITE = {"postgresql": "begin", "mysql": "begin", "mariadb": "begin", "sqlite": "begin immediate", "firebird": "begin"}
 
 
 def quoted(dialect: str, name: str) -> str:
@@ -23,7 +28,7 @@ def quoted(dialect: str, name: str) -> str:
     if dialect == "firebird":
         # What is written in lower case is upper case in the catalog, as with names that are not quoted.
         name = name.upper() if re.fullmatch("[a-z][a-z0-9_]*", name) else name
-    mark = "`" if dialect == "mariadb" else '"'
+    mark = "`" if dialect in FAMILY else '"'
     return mark + name.replace(mark, mark * 2) + mark
 
 

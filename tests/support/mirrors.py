@@ -93,6 +93,7 @@ def ours(database: TestDatabase, name: str) -> str:
     """One of Pantograph's own tables, as its documentation says where they are."""
     return {
         "postgresql": f"pantograph.{name}",
+        "mysql": f"`pantograph_{database.name}`.{name}",
         "mariadb": f"`pantograph_{database.name}`.{name}",
         "sqlite": f"pantograph_{name}",
         "firebird": f"pantograph_{name}",

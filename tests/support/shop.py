@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from tests.servers import TestDatabase
-from tests.support.clients import Client
+from tests.support.clients import EXACT, Client
 
 # {time}, {bool}, {json} and {text} are spelled by each engine; {b} makes MariaDB's texts compare byte by byte.
 TABLES: dict[str, str] = {
@@ -102,9 +102,8 @@ assert len(TABLES) == 30
 
 SPELLED = {
     "postgresql": {"time": "timestamp(6)", "bool": "boolean", "json": "jsonb", "text": "text", "b": ""},
-    "mariadb": {
-        "time": "datetime(6)", "bool": "boolean", "json": "json", "text": "longtext", "b": " collate utf8mb4_nopad_bin",
-    },
+    "mysql": {"time": "datetime(6)", "bool": "boolean", "json": "json", "text": "longtext", "b": EXACT["mysql"]},
+    "mariadb": {"time": "datetime(6)", "bool": "boolean", "json": "json", "text": "longtext", "b": EXACT["mariadb"]},
     "sqlite": {"time": "timestamp", "bool": "boolean", "json": "json", "text": "text", "b": ""},
 }  # fmt: skip
 

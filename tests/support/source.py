@@ -12,6 +12,7 @@ from pantograph import dialects, errors
 from pantograph.apply import expressions
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import Address, Role
+from tests.support.clients import FAMILY
 
 COLUMNS = "id integer primary key, name varchar(40), made timestamp, flag boolean, price numeric(12,2)"
 
@@ -54,7 +55,7 @@ class Canary:
         self.database.execute("insert into canary values (1, 'alive')")
         if self.database.dialect == "postgresql":
             self.database.execute("grant select, delete on canary to public")
-        if self.database.dialect == "mariadb":
+        if self.database.dialect in FAMILY:
             self.database.execute(f"grant all on `{self.database.name}`.* to `{self.user}`@'%'", role="superuser")
 
     @property
@@ -80,7 +81,7 @@ class Canary:
             finally:
                 session.raw.set_authorizer(None)
             return read
-        if self.database.dialect == "mariadb":
+        if self.database.dialect in FAMILY:
             return {row[2] for row in session.rows(f"explain {sql}")} - {None}
         found: set[str] = set()
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.servers import TestDatabase
 from tests.support import comparison, mirrors
-from tests.support.clients import Client
+from tests.support.clients import EXACT, FAMILY, Client
 
 Row = dict[str, Any]
 Value = Callable[[Row], Any]
@@ -52,7 +52,7 @@ class Table:
 
     def create(self, dialect: str, name: str = "", unique: bool = True) -> list[str]:
         """The statements that make it."""
-        binary = " collate utf8mb4_nopad_bin" if dialect == "mariadb" else ""
+        binary = EXACT.get(dialect, "")
         name = name or self.name
         # Firebird has no second key of the same columns.
         twice = dialect == "firebird" and self.key == ("code",)
@@ -308,7 +308,7 @@ class World:
             # A table of the user's, whose unique key makes rows go and come within a turn.
             columns = (same("id"), same("code"), same("grp"), same("note"))
             owner = dataclasses.replace(owner, key=(("id", "id"),), columns=columns)
-            binary = " collate utf8mb4_nopad_bin" if self.destination.dialect == "mariadb" else ""
+            binary = EXACT.get(self.destination.dialect, "")
             self.before.append(
                 f"create table {to} (id bigint primary key, code varchar(10){binary} unique, grp bigint, "
                 "note varchar(40))"
@@ -495,7 +495,7 @@ class Writer:
         self.letter = "ab"[number]
         self.open = False
         # Whoever waits for another writer here waits for itself: both are moved by one thread.
-        if client.dialect == "mariadb":
+        if client.dialect in FAMILY:
             client.run("set session innodb_lock_wait_timeout = 1")
             client.run("set session transaction isolation level read committed")
         elif client.dialect == "postgresql":

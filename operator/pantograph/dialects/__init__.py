@@ -10,6 +10,7 @@ from pantograph.dialects.base import Address, Dialect
 # Module and class are looked up when a database of that dialect is used: a driver that nobody needs is never imported.
 _DIALECTS = {
     "postgresql": ("postgresql", "PostgreSQL"),
+    "mysql": ("mysql", "MySQL"),
     "mariadb": ("mysql", "MariaDB"),
     "sqlite": ("sqlite", "SQLite"),
     "firebird": ("firebird", "Firebird"),

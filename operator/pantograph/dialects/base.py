@@ -613,7 +613,7 @@ class Dialect(abc.ABC):
         raise NotImplementedError(self.name)
 
     def hashed(self, texts: Sequence[str]) -> str:
-        """SQL for a 60-bit non-negative integer made of the first 15 hexadecimal digits of the MD5 of the UTF-8 texts
+        """SQL for a 60-bit non-negative integer: the first 15 hexadecimal digits of the SHA-256 of the UTF-8 texts
         (SQL expressions of text, NULL allowed) joined so that ('a', NULL) and ('', 'a') differ: each text is rendered
         as its length in characters, a colon and itself, NULL as `-`. The same on every engine that has
         `Features.checksums`."""

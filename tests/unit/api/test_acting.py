@@ -46,9 +46,9 @@ REFUSED = [
     *(
         (
             {"database": {"dialect": dialect}},
-            f"spec.dialect: {dialect} does not act yet; postgresql, mariadb, sqlite, firebird do",
+            f"spec.dialect: {dialect} does not act yet; postgresql, mysql, mariadb, sqlite, firebird do",
         )
-        for dialect in ("mysql", "mssql")
+        for dialect in ("mssql",)
     ),
 ]
 
@@ -65,6 +65,7 @@ def test_what_does_not_act_is_one_line(specs: dict[str, Any], said: str) -> None
     [
         {},
         {"database": {"dialect": "mariadb"}},
+        {"database": {"dialect": "mysql"}},
         {"database": {"reflector": {"sweep": {"window": None, "parallel": 1}, "paused": True, "env": [{"name": "A"}]}}},
         {"database": {"reflector": {"sweep": {"window": "22:00-06:00", "maxRowsPerSecond": 5}}}},
         {"database": {"reflector": {"resources": {"limits": {"memory": "1Gi"}}, "nodeSelector": {"a": "b"}}}},
@@ -88,7 +89,7 @@ def test_what_acts_is_not_refused(specs: dict[str, Any]) -> None:
 
 
 def test_the_reason_tells_it_from_a_mistake() -> None:
-    (error,) = acting.unsupported(loaded(database={"dialect": "mysql"}))
+    (error,) = acting.unsupported(loaded(database={"dialect": "mssql"}))
     assert (error.reason, error.path, error.file, error.document) == ("NotSupported", "spec.dialect", "f.yaml", 1)
 
 

@@ -1,4 +1,4 @@
-"""What MariaDB is sent, and how its positions count, without a server."""
+"""What MariaDB and MySQL are sent, and how its positions count, without a server."""
 
 import dataclasses
 import random
@@ -10,7 +10,7 @@ from pantograph import dialects, errors
 from pantograph.dialects import base
 from pantograph.dialects.base import Address, Role
 from pantograph.dialects.mysql import capture as mysql_capture
-from pantograph.dialects.mysql import connections, inspection, positions, types
+from pantograph.dialects.mysql import connections, inspection, positions, types, variants
 from pantograph.dialects.mysql.positions import Seen
 from pantograph.model.changes import Capture, Position
 from pantograph.model.tables import Closed, Column, Reference, TableShape
@@ -22,6 +22,11 @@ BIN = "character set utf8mb4 collate utf8mb4_bin"
 @pytest.fixture
 def dialect():
     return dialects.load(Address("mariadb", host="nowhere", database="sh`op"))
+
+
+@pytest.fixture
+def mysql():
+    return dialects.load(Address("mysql", host="nowhere", database="sh`op"))
 
 
 @pytest.fixture
@@ -131,8 +136,29 @@ def test_triggers_insert_values_and_read_no_table(dialect, capture, shape):
         assert "next_not_cached_value" in trigger.sql
         assert "`lease`" not in trigger.sql
     update = next(each.sql for each in triggers if "after update" in each.sql)
-    assert "not (binary old.`na``me` <=> binary new.`na``me`)" in update
+    assert "not (cast(old.`na``me` as binary) <=> cast(new.`na``me` as binary))" in update
     assert "old.`order`, old.`na``me`" in update
+
+
+def test_mysql_reads_a_lease_that_no_renewal_touches_meanwhile(mysql, capture, shape):
+    """A row that a trigger reads is locked until its transaction ends: renewing writes rows of hours to come."""
+    triggers = [each.sql for each in mysql.install(capture, shape) if each.sql.startswith("create trigger")]
+    assert len(triggers) == 3
+    for sql in triggers:
+        assert "`lease_hours` where slot = (unix_timestamp() div 3600) mod 16384" in sql
+        assert "`lease`" not in sql
+
+
+def test_mysql_replaces_a_trigger_while_another_one_notes(mysql, capture, shape):
+    """It has no CREATE OR REPLACE: at no moment is there none."""
+    made = [each.sql for each in mysql.install(capture, shape) if each.sql.startswith("create trigger")]
+    there = {sql.split(" after ")[0] for sql in made}
+    before = set(there)
+    for statement in mysql.upgrade(capture, shape):
+        place = statement.sql.split(" after ")[0].replace("drop trigger if exists", "create trigger")
+        there = there | {place} if statement.sql.startswith("create") else there - {place}
+        assert len(there) >= 3
+    assert there == before
 
 
 def test_event_columns_are_the_widest_of_their_family(capture, shape, dialect):
@@ -176,8 +202,8 @@ def test_a_cascade_is_noted_before_it_happens_row_by_row_and_by_the_index(dialec
     assert "values ('U', 3, utc_timestamp(6), connection_id(), r.k0, r.k1), " in far
     assert "connection_id(), null, r.k1); end for" in far
     update = next(each.sql for each in dialect.install(capture, _below(shape, UP)) if "before update" in each.sql)
-    assert "if not (binary old.`id` <=> binary new.`id`) then if unix_timestamp() < " in update
-    assert update.count("binary new.`id`") == 3
+    assert "if not (cast(old.`id` as binary) <=> cast(new.`id` as binary)) then if unix_timestamp() < " in update
+    assert update.count("cast(new.`id` as binary)") == 3
     assert "connection_id(), new.`id`, r.k1); end for" in update
 
 
@@ -237,19 +263,27 @@ def test_native_types(native, length, kind, length_):
     assert (found.kind, found.length) == (kind, length_)
 
 
-def test_every_text_but_one_without_padding_folds():
+@pytest.mark.parametrize("exact", [variants.MARIADB.exact, variants.MYSQL.exact])
+def test_every_text_but_one_without_padding_folds(exact):
     assert types.logical(f"varchar(20) {BIN}", 20).folding
-    assert not types.logical(f"varchar(20) character set utf8mb4 collate {types.EXACT}", 20).folding
+    assert not types.logical(f"varchar(20) character set utf8mb4 collate {exact}", 20).folding
 
 
 def test_the_narrowest_type_that_holds_all():
-    assert types.native(LogicalType(Kind.INTEGER, bits=16, unsigned=True)) == "smallint unsigned"
-    assert types.native(LogicalType(Kind.TEXT, length=40)).startswith("varchar(40) ")
-    assert types.native(LogicalType(Kind.TEXT, length=1000)).startswith("text ")
-    assert types.native(LogicalType(Kind.TEXT)).startswith("longtext ")
-    assert types.native(LogicalType(Kind.TEXT), key=True).startswith("varchar(255) ")
-    assert types.native(LogicalType(Kind.TIMESTAMP, fraction=3, zoned=True)) == "datetime(3)"
-    assert types.native(LogicalType(Kind.DECIMAL, precision=65, scale=30)) == "decimal(65,30)"
+    assert types.native(LogicalType(Kind.INTEGER, bits=16, unsigned=True), variants.MYSQL) == "smallint unsigned"
+    assert types.native(LogicalType(Kind.TEXT, length=40), variants.MYSQL).startswith("varchar(40) ")
+    assert types.native(LogicalType(Kind.TEXT, length=1000), variants.MYSQL).startswith("text ")
+    assert types.native(LogicalType(Kind.TEXT), variants.MYSQL).startswith("longtext ")
+    assert types.native(LogicalType(Kind.TEXT), variants.MYSQL, key=True).startswith("varchar(255) ")
+    assert types.native(LogicalType(Kind.TIMESTAMP, fraction=3, zoned=True), variants.MYSQL) == "datetime(3)"
+    assert types.native(LogicalType(Kind.DECIMAL, precision=65, scale=30), variants.MYSQL) == "decimal(65,30)"
+
+
+def test_only_mariadb_has_decimals_of_more_than_30_places():
+    tiny = LogicalType(Kind.DECIMAL, precision=40, scale=38)
+    assert types.native(tiny, variants.MARIADB) == "decimal(40,38)"
+    with pytest.raises(errors.SpecError):
+        types.native(tiny, variants.MYSQL)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +299,7 @@ def test_the_narrowest_type_that_holds_all():
 )
 def test_what_no_type_holds_is_refused(type_, key):
     with pytest.raises(errors.SpecError):
-        types.native(type_, key=key)
+        types.native(type_, variants.MYSQL, key=key)
 
 
 def test_our_tables(dialect):
@@ -341,4 +375,4 @@ def test_tls_modes():
 def test_an_unknown_option_is_refused_before_connecting():
     address = Address("mariadb", options={"colour": "red"})
     with pytest.raises(errors.SpecError, match="colour"):
-        connections.connect(address, Role.READER, 1, "max_statement_time = {seconds}")
+        connections.connect(address, Role.READER, 1, "max_statement_time = {seconds}", 0)

@@ -471,7 +471,7 @@ def hashed(texts: Sequence[str]) -> str:
     """SQL for the 60-bit number of `base.Dialect.hashed`."""
     parts = [f"coalesce({_characters(text)} + N':' + {text}, N'-')" for text in texts]
     joined = f"cast(({' + '.join(parts)}) as nvarchar(max))" if parts else "cast(N'' as nvarchar(max))"
-    digest = f"hashbytes('MD5', cast(cast({joined} collate {_UTF8} as varchar(max)) as varbinary(max)))"
+    digest = f"hashbytes('SHA2_256', cast(cast({joined} collate {_UTF8} as varchar(max)) as varbinary(max)))"
     head = f"cast(substring({digest}, 1, 7) as bigint)"
     return f"({head} * 16 + cast(substring({digest}, 8, 1) as int) / 16)"
 

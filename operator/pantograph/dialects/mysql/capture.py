@@ -1,6 +1,6 @@
 """Capture by row triggers, rendered: the event table, the lease that triggers read, and what no trigger sees.
 
-Why the lease is a sequence, and why a trigger inserts by VALUES: docs/decisions/mariadb-capture.md.
+Why a trigger inserts by VALUES: docs/decisions/mariadb-capture.md. What the two engines say differently: `variants`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pantograph.dialects.base import CaptureState, Session, Statement
 from pantograph.dialects.mysql import cascades as cascading
 from pantograph.dialects.mysql import inspection, types
 from pantograph.dialects.mysql.cascades import Cascades
+from pantograph.dialects.mysql.variants import Name, Variant
 from pantograph.model import names
 from pantograph.model.changes import Capture
 from pantograph.model.tables import Column, TableShape
@@ -22,10 +23,6 @@ from pantograph.model.tables import Column, TableShape
 Quote = Callable[[str], str]
 _Triggers = dict[tuple[str, str], tuple[str, ...]]
 """By database and name: table, event, timing and text."""
-
-LEASE = "lease_until"
-"""A sequence that the triggers read. Reading a table in a trigger would lock its row until the writer's transaction
-ends, whatever the isolation, and each renewal would wait for every writer and hold up those behind it."""
 
 TROUBLE = "trouble"
 """When a trigger could not do its work: a row from the first transaction that met it."""
@@ -42,8 +39,8 @@ EVENTS = {"i": "insert", "u": "update", "d": "delete"}
 class Rendering:
     """The SQL of one capture."""
 
-    def __init__(self, capture: Capture, home: str, database: str, quote: Quote) -> None:
-        self.capture, self.home, self.quote = capture, home, quote
+    def __init__(self, capture: Capture, home: str, database: str, quote: Quote, variant: Variant) -> None:
+        self.capture, self.home, self.quote, self.variant = capture, home, quote, variant
         self.database = capture.schema or database
 
     def ours(self, name: str) -> str:
@@ -64,39 +61,52 @@ class Rendering:
     def trigger(self, what: str) -> str:
         return f"{self.quote(self.database)}.{self.quote(self.trigger_name(what))}"
 
-    def columns(self, shape: TableShape) -> list[str]:
-        return [f"k{i} {types.event_type(column)}" for i, column in enumerate(shape.pick(self.capture.columns))]
+    def spare(self, what: str) -> str:
+        """A second one of the same, while it is replaced. Named like what stands on tables above, so that one which was
+        left is found and taken away."""
+        name = names.ours(f"pantograph_bs{what}_{self.capture.id}", self.capture.table, self.capture.id, 64)
+        return f"{self.quote(self.database)}.{self.quote(name)}"
+
+    def types(self, shape: TableShape) -> list[str]:
+        return [types.event_type(column, self.variant.exact) for column in shape.pick(self.capture.columns)]
+
+    @property
+    def label(self) -> str:
+        return ".".join(filter(None, (self.capture.schema, self.capture.table)))
 
     def create(self, shape: TableShape) -> list[Statement]:
         refuse_engine(shape)
-        listed = ", ".join(self.columns(shape))
+        columns = [f"k{i} {type_}" for i, type_ in enumerate(self.types(shape))]
         statements = [
             Statement(
                 f"create table if not exists {self.events} (id bigint unsigned not null auto_increment primary key, "
                 "op char(1) character set ascii not null, version int not null, at datetime(6) not null, "
-                f"conn bigint unsigned not null, {listed}) engine = InnoDB"
+                f"conn bigint unsigned not null, {', '.join(columns)}) engine = InnoDB"
             ),
             # Columns that came later; those that are there stay.
             *(
-                Statement(f"alter table {self.events} add column if not exists {column}")
-                for column in self.columns(shape)[len(self.capture.key) :]
+                Statement(sql)
+                for column in columns[len(self.capture.key) :]
+                for sql in self.variant.widened(self.home, self.capture.event_table, self.events, column)
             ),
             Statement(f"delete from {self.ours(TROUBLE)} where capture = '{self.capture.id}'"),
         ]
-        statements += self.replace(shape)
+        for what in EVENTS:
+            made = self.variant.trigger(self.trigger(what), self.action(what, shape))
+            statements += [Statement(sql, self.label) for sql in made]
         cascades = self.cascades(shape)
         for (schema, name), (table, what) in cascades.wanted().items():
-            action = cascades.action(table, what, self.cascade_body(cascades, table, what))
-            sql = f"create or replace trigger {self.quote(schema)}.{self.quote(name)} {action}"
-            statements.append(Statement(sql, ".".join(filter(None, table))))
+            action = cascades.action(table, what, self.cascade_body(cascades, shape, table, what))
+            made = self.variant.trigger(f"{self.quote(schema)}.{self.quote(name)}", action)
+            statements += [Statement(sql, ".".join(filter(None, table))) for sql in made]
         return statements
 
     def replace(self, shape: TableShape) -> list[Statement]:
-        """Each of the table's own triggers, in one step: no write meets none of them."""
-        label = f"{self.capture.schema}.{self.capture.table}" if self.capture.schema else self.capture.table
+        """Each of the table's own triggers, so that no write meets none of them."""
         return [
-            Statement(f"create or replace trigger {self.trigger(what)} {self.action(what, shape)}", label)
+            Statement(sql, self.label)
             for what in EVENTS
+            for sql in self.variant.replaced(self.trigger(what), self.spare(what), self.action(what, shape))
         ]
 
     def facts(self, what: str) -> list[object]:
@@ -123,9 +133,9 @@ class Rendering:
         sql = f"begin {self._survives('continue')} {self._leased(insert)} end"
         return marks.marked(sql, self.facts(what), after="begin ")
 
-    def cascade_body(self, cascades: Cascades, table: tuple[str, str], what: str) -> str:
+    def cascade_body(self, cascades: Cascades, shape: TableShape, table: tuple[str, str], what: str) -> str:
         """What a trigger on a table above does."""
-        noted = self._leased(cascades.notes(table, what, self._values))
+        noted = self._leased(cascades.notes(table, what, self._values, self.variant.loop(self.types(shape))))
         condition = cascades.condition(table, what)
         if condition:
             noted = f"if {condition} then {noted} end if;"
@@ -133,9 +143,7 @@ class Rendering:
         return f"begin {self._survives('exit')} {noted} end"
 
     def _leased(self, statements: str) -> str:
-        return (
-            f"if unix_timestamp() < (select next_not_cached_value from {self.ours(LEASE)}) then {statements}; end if;"
-        )
+        return f"if {self.variant.leased(self.ours)} then {statements}; end if;"
 
     def _survives(self, kind: str) -> str:
         survived = ", ".join(map(str, _SURVIVED))
@@ -162,8 +170,7 @@ class Rendering:
         return f"insert into {self.events} (op, version, at, conn, {listed}) values {values}"
 
     def remove(self) -> list[Statement]:
-        label = f"{self.capture.schema}.{self.capture.table}" if self.capture.schema else self.capture.table
-        dropped = [Statement(f"drop trigger if exists {self.trigger(what)}", label) for what in EVENTS]
+        dropped = [Statement(f"drop trigger if exists {self.trigger(what)}", self.label) for what in EVENTS]
         return [*dropped, Statement(f"drop table if exists {self.events}")]
 
     def state(self, session: Session, shape: TableShape | None) -> CaptureState:
@@ -226,8 +233,8 @@ class Rendering:
         ]
 
     def _beside(self, session: Session, shape: TableShape | None, beside: _Triggers) -> Iterable[str]:
-        if shape is None:
-            return
+        if shape is None or any(shape.column(name) is None for name in self.capture.columns):
+            return  # that is said already
         cascades = self.cascades(shape)
         needed = cascades.wanted()
         for place, (table, what) in needed.items():
@@ -237,7 +244,7 @@ class Rendering:
                 yield f"the trigger for {event} on {label}, from which a foreign key cascades, is missing"
                 continue
             on, manipulation, timing, body = found
-            planned = _normal(self.cascade_body(cascades, table, what))
+            planned = _normal(self.cascade_body(cascades, shape, table, what))
             if (on, manipulation, timing) != (table[1], event.upper(), "BEFORE") or _normal(body) != planned:
                 yield f"the trigger for {event} on {label} is not the one that was planned"
             elif what == "u" and self._comes_after(session, place, table):
@@ -271,11 +278,10 @@ class Rendering:
         if missing:
             yield f"the captured column {missing[0]} is missing"
             return
-        for i, column in enumerate(shape.pick(self.capture.columns)):
-            wanted = types.base_name(types.event_type(column))
+        for i, (name, type_) in enumerate(zip(self.capture.columns, self.types(shape), strict=True)):
             found = events.get(f"k{i}")
-            if events and (found is None or types.base_name(found) != wanted):
-                yield f"the event table has no column that takes {column.name}"
+            if events and (found is None or types.base_name(found) != types.base_name(type_)):
+                yield f"the event table has no column that takes {name}"
         for what, event in EVENTS.items():
             found_trigger = there.get(self.trigger_name(what))
             if found_trigger is None:
@@ -308,15 +314,13 @@ def refuse_engine(shape: TableShape) -> None:
         )
 
 
-def home(name: str, quote: Quote) -> list[str]:
-    """The database of our own, the lease's sequence, and the table of troubles."""
+def home(name: str, ours: Name, quote: Quote, variant: Variant) -> list[str]:
+    """The database of our own, the lease that triggers read, and the table of troubles."""
     return [
         f"create database if not exists {quote(name)} character set utf8mb4 collate utf8mb4_bin",
-        # NOCACHE: what is stored is what was set. It is only read and set, never drawn from.
-        f"create sequence if not exists {quote(name)}.{quote(LEASE)} start with 1 minvalue 1 "
-        "maxvalue 9223372036854775806 increment by 1 nocache nocycle engine = InnoDB",
-        f"create table if not exists {quote(name)}.{quote(TROUBLE)} (id bigint unsigned not null auto_increment "
-        f"primary key, capture varchar(32) not null, at datetime not null, key (capture)) engine = InnoDB",
+        *variant.lease_home(ours),
+        f"create table if not exists {ours(TROUBLE)} (id bigint unsigned not null auto_increment "
+        "primary key, capture varchar(32) not null, at datetime not null, key (capture)) engine = InnoDB",
     ]
 
 

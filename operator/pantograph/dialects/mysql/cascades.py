@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pantograph.dialects.mysql.variants import Loop
 from pantograph.model import names
 from pantograph.model.changes import Capture
 from pantograph.model.tables import Reference, TableShape
@@ -21,6 +22,7 @@ Changed = tuple[tuple[str, str], ...]
 """Columns of a row that an update reaches, and SQL for what they will be."""
 
 Insert = Callable[[str, Sequence[Sequence[str]]], str]
+
 
 ACTIONS = ("CASCADE", "SET NULL")
 """What InnoDB carries on; it knows no SET DEFAULT."""
@@ -184,22 +186,22 @@ class Cascades:
         """The trigger from its event on."""
         return f"before {EVENTS[what]} on {self._table(table)} for each row {body}"
 
-    def notes(self, table: Table, what: str, insert: Insert) -> str:
+    def notes(self, table: Table, what: str, insert: Insert, loop: Loop) -> str:
         """The statements that note what a change of `table` will take. insert: of rows of values, under a letter."""
         ways = self.ways(table, what)
-        shared = self._all(ways, dict.fromkeys(ways, _SHARED), insert)
+        shared = self._all(ways, dict.fromkeys(ways, _SHARED), insert, loop)
         # A table that points at itself is in use by the application's statement.
         locks = {way: _SHARED if any(each.table == table for each in way.references) else _EXCLUSIVE for way in ways}
         if _EXCLUSIVE not in locks.values():
             return shared
-        exclusive = self._all(ways, locks, insert)
+        exclusive = self._all(ways, locks, insert, loop)
         return f"begin declare exit handler for {_IN_USE} begin {shared}; end; {exclusive}; end"
 
-    def _all(self, ways: Sequence[Way], locks: Mapping[Way, _Lock], insert: Insert) -> str:
+    def _all(self, ways: Sequence[Way], locks: Mapping[Way, _Lock], insert: Insert, loop: Loop) -> str:
         parts = []
         for first, several in itertools.groupby(ways, key=lambda way: way.references[0]):
             group = list(several)
-            loops = "; ".join(self._loop(way, locks[way], insert) for way in group)
+            loops = "; ".join(self._loop(way, locks[way], insert, loop) for way in group)
             lock = _SHARED if _SHARED in (locks[way] for way in group) else _EXCLUSIVE
             alias = f"{lock.letter}0"
             # Most parents have no children, and a cursor costs ten times as much as a look.
@@ -213,17 +215,17 @@ class Cascades:
             parts.append(part)
         return "; ".join(parts)
 
-    def _loop(self, way: Way, lock: _Lock, insert: Insert) -> str:
+    def _loop(self, way: Way, lock: _Lock, insert: Insert, loop: Loop) -> str:
         count = range(len(self.capture.columns))
-        rows = [[f"r.k{i}" for i in count]]
+        rows = [[loop.value(i) for i in count]]
         changed = dict(way.changed or ())
         news = {i: changed[c] for i, c in enumerate(self.capture.columns) if c in changed}
         if news:
-            rows.append([news.get(i, f"r.k{i}") for i in count])
+            rows.append([news.get(i, loop.value(i)) for i in count])
         # VALUES, one row at a time: an INSERT … SELECT would keep the AUTO-INC lock to the end of the application's
         # statement, and so hold up who writes the children of another parent.
         noted = insert("U" if way.changed is not None else "D", rows)
-        return f"for r in ({self._select(way, lock)}) do {noted}; end for"
+        return loop.over(self._select(way, lock), noted)
 
     def condition(self, table: Table, what: str) -> str:
         """When there may be anything to note; "" for always."""
@@ -233,7 +235,7 @@ class Cascades:
 
     def _differs(self, columns: Sequence[str]) -> str:
         quoted = [self.quote(column) for column in columns]
-        return " or ".join(f"not (binary old.{column} <=> binary new.{column})" for column in quoted)
+        return " or ".join(f"not (cast(old.{column} as binary) <=> cast(new.{column} as binary))" for column in quoted)
 
     def _table(self, table: Table) -> str:
         schema, bare = table

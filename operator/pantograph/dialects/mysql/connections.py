@@ -44,14 +44,18 @@ _AS_TEXT = (
 _CONVERTERS = {key: value for key, value in pymysql.converters.conversions.items() if key not in _AS_TEXT}
 
 
-def connect(address: Address, role: Role, timeout: float, statement_limit: str) -> Any:
-    """A connection in autocommit. statement_limit: `name = {seconds}` of this server's variable."""
+def connect(address: Address, role: Role, timeout: float, settings: str, ddl_wait: int) -> Any:
+    """A connection in autocommit.
+
+    settings: more of the session's variables, `{seconds}` in it a statement's time limit. ddl_wait: the least time that
+    DDL can be made to wait for a lock, in seconds.
+    """
     unknown = sorted(set(address.options) - set(_OPTIONS))
     if unknown:
         raise errors.SpecError(
             f"unknown option {unknown[0]!r}, expected one of: {', '.join(sorted(_OPTIONS))}", path="spec.options"
         )
-    settings: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "host": address.host or "127.0.0.1",
         "port": address.port or 3306,
         "user": address.username,
@@ -69,20 +73,26 @@ def connect(address: Address, role: Role, timeout: float, statement_limit: str) 
         **_tls(address),
         **{name: _OPTIONS[name](value) for name, value in address.options.items()},
     }
-    raw = pymysql.connect(**settings)
+    try:
+        raw = pymysql.connect(**arguments)
+    except pymysql.err.OperationalError as error:
+        if error.args[0] != NO_DATABASE:
+            raise
+        # Of a table in a statement the same number says only that it is not there.
+        raise errors.Refused("there is no such database (error 1049)", code=str(NO_DATABASE)) from error
     try:
         with raw.cursor() as cursor:
             isolation = _ISOLATION.get(role, "read committed")
             # DDL waits for nobody: CREATE TRIGGER locks the parents of its table too, and of two that wait for each
             # other the server kills the one that writes rows, the application's.
-            table_lock = 0 if role is Role.ADMIN else 20
+            table_lock = ddl_wait if role is Role.ADMIN else 20
             cursor.execute(f"set session transaction isolation level {isolation}")
             cursor.execute(
                 f"set session sql_mode = '{SQL_MODE}', time_zone = '+00:00', "
                 f"innodb_lock_wait_timeout = {_ROW_LOCK[role]}, lock_wait_timeout = {table_lock}, "
                 # An UPDATE that joins keeps what it is going to write in a table that should not go to the disk.
                 f"group_concat_max_len = 1048576, tmp_table_size = {_MEMORY}, max_heap_table_size = {_MEMORY}, "
-                f"sql_auto_is_null = 0, sql_quote_show_create = 1, {statement_limit.format(seconds=_STATEMENT[role])}"
+                f"sql_auto_is_null = 0, sql_quote_show_create = 1, {settings.format(seconds=_STATEMENT[role])}"
             )
     except BaseException:
         raw.close()
@@ -135,7 +145,7 @@ def _load_client_certificate(context: ssl.SSLContext, certificate: str, key: str
 
 # What a number means, by the reaction it asks for. https://mariadb.com/kb/en/mariadb-error-codes/
 _UNREACHABLE = {1040, 1053, 1077, 1078, 1079, 1080, 1152, 1153, 1156, 1158, 1159, 1160, 1161, 1184, 1203, 1226, 1927,
-                2002, 2003, 2005, 2006, 2013, 2026, 2055, 3024}  # fmt: skip
+                2002, 2003, 2005, 2006, 2013, 2026, 2055}  # fmt: skip
 _CONTENDED = {
     1205: "a row or table stayed locked",
     1213: "a deadlock was resolved against this transaction",
@@ -143,13 +153,13 @@ _CONTENDED = {
     1099: "the table is locked",
     1412: "the table was rebuilt since the snapshot began",
     1969: "the statement took longer than its limit",
+    3024: "the statement took longer than its limit",
     1317: "the statement was interrupted",
     1615: "the statement has to be prepared again",
 }
 _REFUSED = {
     1044: "access to the database is denied",
     1045: "user name or password is wrong",
-    1049: "there is no such database",
     1129: "the server has blocked this host after too many failed connections",
     1130: "the server lets this host in for no user",
     1142: "a privilege on a table is missing",
@@ -177,7 +187,8 @@ _REJECTED = {
     3140: "type", 1300: "type", 1977: "type", 1105: "other",
 }  # fmt: skip
 _TEXTS = {**REFUSALS, "other": "the server refuses it"}
-_MISSING = {1051, 1054, 1072, 1091, 1146, 1305, 1360, 4091}
+NO_DATABASE = 1049
+_MISSING = {NO_DATABASE, 1051, 1054, 1072, 1091, 1146, 1305, 1360, 4091}
 
 # Only names are taken out of the server's texts: all else in them may be a value.
 _KEY = re.compile(r" for key '(?:[^']*\.)?([^'.]+)'$")

@@ -1,4 +1,4 @@
-"""The MySQL family: what every engine has to answer. MariaDB is what differs; it alone is supported today."""
+"""The MySQL family: what every engine has to answer. MariaDB is what differs; of capture, `variants` says it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,18 @@ from pantograph import errors
 from pantograph.api.expressions import Expression
 from pantograph.dialects import base
 from pantograph.dialects.base import verbatim
-from pantograph.dialects.mysql import bulk, capture, connections, expressions, grants, inspection, lines, types, windows
+from pantograph.dialects.mysql import (
+    bulk,
+    capture,
+    connections,
+    expressions,
+    grants,
+    inspection,
+    lines,
+    types,
+    variants,
+    windows,
+)
 from pantograph.model import names
 from pantograph.model.changes import Capture
 from pantograph.model.mirrors import Mapped, Mirror
@@ -24,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class MySQL(base.Dialect):
-    """What MySQL and MariaDB have in common."""
+    """MySQL 8.0.17 and later."""
 
     name = "mysql"
     driver = "PyMySQL"
@@ -44,12 +55,14 @@ class MySQL(base.Dialect):
         capture_lock="an exclusive metadata lock: readers and writers wait",
         capture_cost="a statement that writes one row takes hardly longer (1.0 to 1.2 times); in bulk, an insert takes "
         "4 times as long, a delete 7, an update 8",
-        ddl_lock_wait=0.0,
+        ddl_lock_wait=1.0,
         schemas=False,
     )
     meta_integer = "signed"
-    statement_limit: ClassVar[str] = "max_execution_time = {seconds} * 1000"
-    is_mariadb: ClassVar[bool] = False
+    # What the catalog says of a table may be a day old otherwise.
+    settings: ClassVar[str] = "max_execution_time = {seconds} * 1000, information_schema_stats_expiry = 0"
+    catalog: ClassVar[inspection.Catalog] = inspection.MYSQL
+    variant: ClassVar[variants.Variant] = variants.MYSQL
 
     # -- connections -------------------------------------------------------------------------------------------------
 
@@ -64,7 +77,7 @@ class MySQL(base.Dialect):
         return dialect
 
     def connect(self, role: base.Role, timeout: float) -> Any:
-        return connections.connect(self.address, role, timeout, self.statement_limit)
+        return connections.connect(self.address, role, timeout, self.settings, int(self.features.ddl_lock_wait))
 
     def translate(self, error: BaseException) -> errors.DatabaseError | None:
         return connections.translate(error)
@@ -84,7 +97,7 @@ class MySQL(base.Dialect):
         return inspection.server(session, self.address.database)
 
     def check(self, session: base.Session, role: base.Role) -> None:
-        inspection.check(session, role, self.name)
+        inspection.check(session, role, self.name, self.variant.oldest)
 
     begin_write = ("start transaction",)
 
@@ -107,7 +120,7 @@ class MySQL(base.Dialect):
     # -- inspection --------------------------------------------------------------------------------------------------
 
     def shape(self, session: base.Session, schema: str, table: str) -> TableShape | None:
-        return inspection.shape(session, schema, self.address.database, table, mariadb=self.is_mariadb)
+        return inspection.shape(session, schema, self.address.database, table, self.catalog)
 
     def place(self, session: base.Session, schema: str, table: str) -> tuple[str, ...]:
         # A schema is another database of the same server.
@@ -146,7 +159,7 @@ class MySQL(base.Dialect):
         )
 
     def in_the_way(self, session: base.Session, schema: str, table: str) -> str:
-        return inspection.in_the_way(session, schema or self.address.database, table)
+        return inspection.in_the_way(session, schema or self.address.database, table, self.catalog)
 
     def judge_expression(self, session: base.Session, expression: Expression, shape: TableShape) -> None:
         expressions.judge(session, expression, self.address.database)
@@ -157,7 +170,7 @@ class MySQL(base.Dialect):
         return types.logical(native)
 
     def native(self, type_: LogicalType, *, key: bool = False) -> str:
-        return types.native(type_, key=key)
+        return types.native(type_, self.variant, key=key)
 
     def decode(self, type_: LogicalType) -> base.Converter | None:
         return _decoder(type_)
@@ -173,7 +186,7 @@ class MySQL(base.Dialect):
     def meta_table(self, table: base.MetaTable) -> str:
         native = {
             "text": "longtext",
-            "name": f"varchar(191) character set utf8mb4 collate {types.EXACT}",
+            "name": f"varchar(191) character set utf8mb4 collate {self.variant.exact}",
             "bigint": "bigint",
             "real": "double",
         }
@@ -185,19 +198,18 @@ class MySQL(base.Dialect):
         return f"create table if not exists {self.ours(table.name)} ({columns}, primary key ({key})) engine = InnoDB"
 
     def home(self) -> list[str]:
-        return capture.home(self.home_name, self.quote)
+        return capture.home(self.home_name, self.ours, self.quote, self.variant)
 
     def leave_home(self) -> list[str]:
-        # One statement, so that nothing comes to be between the look and the drop; a destination's tables stay.
+        # A destination's tables stay.
         others = (
-            f"select 1 from information_schema.tables where table_schema = {connections.text(self.home_name)} "
-            f"and table_name not in ('{capture.LEASE}', '{capture.TROUBLE}')"
+            f"exists (select 1 from information_schema.tables where table_schema = {connections.text(self.home_name)} "
+            f"and table_name not in ('{self.variant.lease}', '{capture.TROUBLE}'))"
         )
-        drop = f"drop database if exists {self.quote(self.home_name)}"
-        return [f"begin not atomic if not exists ({others}) then {drop}; end if; end"]
+        return self.variant.unless(others, f"drop database if exists {self.quote(self.home_name)}")
 
     def _rendering(self, capture_: Capture) -> capture.Rendering:
-        return capture.Rendering(capture_, self.home_name, self.address.database, self.quote)
+        return capture.Rendering(capture_, self.home_name, self.address.database, self.quote, self.variant)
 
     def install(self, capture: Capture, shape: TableShape) -> list[base.Statement]:
         return self._rendering(capture).create(shape)
@@ -222,9 +234,7 @@ class MySQL(base.Dialect):
         return "cast(unix_timestamp(sysdate(6)) as double)"
 
     def lease_renewed(self, session: base.Session, seconds: int) -> None:
-        # SETVAL takes a number and no expression.
-        ((now,),) = session.rows("select unix_timestamp()")
-        session.run(f"select setval({self.ours(capture.LEASE)}, {int(now) + seconds - 1})")
+        self.variant.renew(session, self.ours, seconds)
 
     def reader(self, captures: Sequence[Capture]) -> windows.Reader:
         return windows.Reader(self, captures)
@@ -392,8 +402,10 @@ class MariaDB(MySQL):
     """MariaDB 10.5 and later."""
 
     name = "mariadb"
-    statement_limit = "max_statement_time = {seconds}"
-    is_mariadb = True
+    features = dataclasses.replace(MySQL.features, ddl_lock_wait=0.0)
+    settings = "max_statement_time = {seconds}"
+    catalog = inspection.MARIADB
+    variant = variants.MARIADB
 
 
 def _truth(value: Any) -> Any:

@@ -23,7 +23,7 @@ class _Held:
         # As the views spell it: nothing in the name is escaped.
         self._grantee = f"'{user}'@'{host}'"
         self._user = "'{}'@'{}'".format(user.replace("'", "''"), host.replace("'", "''"))
-        self.unknown = session.row("select current_role()")[0] is not None
+        self.unknown = session.row("select current_role()")[0] not in (None, "NONE")
         self._everywhere = self._found("user_privileges where grantee = :grantee")
 
     def _found(self, view: str, **params: str) -> set[str]:

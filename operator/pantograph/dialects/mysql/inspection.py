@@ -16,7 +16,47 @@ from pantograph.dialects.base import Numbering, Role, Server, Session, verbatim
 from pantograph.dialects.mysql import types
 from pantograph.model.tables import Closed, Column, Reference, TableShape
 
-OLDEST = {"mariadb": (10, 5), "mysql": (8, 0)}
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Catalog:
+    """What the two catalogs say differently.
+
+    json: SQL, whether a column `c` holds JSON. innodb_tables: where InnoDB lists its tables. in_files: SQL of a name, a
+    parameter, as the server writes it in the file system; "" where only we can say it. sql_defaults: is a column's
+    default kept as SQL, and not as the bare value? locks: a SELECT of the session `id`s that hold a metadata lock on a
+    table; shows_locks: SQL, whether it would say so.
+    """
+
+    json: str
+    innodb_tables: str
+    in_files: str
+    sql_defaults: bool
+    locks: str
+    shows_locks: str = "true"
+
+
+MARIADB = Catalog(
+    json="""exists (select 1 from information_schema.check_constraints k
+       where k.constraint_schema = :schema and k.table_name = :table
+       and k.check_clause = concat('json_valid(`', replace(c.column_name, '`', '``'), '`)'))""",
+    innodb_tables="innodb_sys_tables",
+    # As binary, or the server would write it back.
+    in_files="cast(cast(convert({} using filename) as binary) as char character set latin1)",
+    sql_defaults=True,
+    # Of a plugin, which few have.
+    locks="select m.thread_id as id from information_schema.metadata_lock_info m "
+    "where m.table_schema = :schema and m.table_name = :table",
+)
+MYSQL = Catalog(
+    json="c.data_type = 'json'",
+    innodb_tables="innodb_tables",
+    in_files="",
+    sql_defaults=False,
+    locks="select t.processlist_id as id from performance_schema.metadata_locks m join performance_schema.threads t "
+    "on t.thread_id = m.owner_thread_id where m.object_type = 'TABLE' and m.object_schema = :schema "
+    "and m.object_name = :table and m.lock_status = 'GRANTED'",
+    shows_locks="@@performance_schema",
+)
 
 
 def server(session: Session, database: str) -> Server:
@@ -26,9 +66,7 @@ def server(session: Session, database: str) -> Server:
     servers apart even behind one host name. `life` is its start, to the second.
     """
     version, *where = session.row("select version(), @@hostname, @@port, @@datadir, @@server_id")
-    (uptime,) = session.row(
-        "select variable_value from information_schema.global_status where variable_name = 'UPTIME'"
-    )
+    _, uptime = session.row("show global status where variable_name = 'Uptime'")
     (now,) = session.row("select unix_timestamp()")
     (uuid,) = session.row("select @@server_uuid") if "mariadb" not in str(version).lower() else ("",)
     place = hashlib.sha256("\0".join(map(str, [*where, uuid, database])).encode()).hexdigest()[:20]
@@ -36,16 +74,16 @@ def server(session: Session, database: str) -> Server:
     return Server(str(version), place, f"started {round((int(now) - int(uptime)) / 5) * 5}")
 
 
-def check(session: Session, role: Role, engine: str) -> None:
+def check(session: Session, role: Role, engine: str, oldest: tuple[int, ...]) -> None:
     """Raise `Refused`, by name, for what cannot be a source or a destination."""
     (version,) = session.row("select version()")
-    numbers = tuple(int(part) for part in str(version).split("-")[0].split(".")[:2])
+    numbers = tuple(int(part) for part in str(version).split("-")[0].split(".")[:3])
     is_mariadb = "mariadb" in str(version).lower()
     if is_mariadb != (engine == "mariadb"):
         raise errors.Refused(f"the server says {version}: not {engine}", reason="WrongDialect")
-    if numbers < OLDEST[engine]:
-        oldest = ".".join(map(str, OLDEST[engine]))
-        raise errors.Refused(f"{engine} {version} is older than {oldest}, the oldest supported one", reason="TooOld")
+    if numbers < oldest:
+        least = ".".join(map(str, oldest))
+        raise errors.Refused(f"{engine} {version} is older than {least}, the oldest supported one", reason="TooOld")
     if role is Role.ADMIN:
         return
     found = {
@@ -78,11 +116,18 @@ def check(session: Session, role: Role, engine: str) -> None:
 
 
 def _is_replica(session: Session) -> bool:
-    # Replication's own threads are shown to everybody in the counters, whatever the privileges.
+    # MariaDB shows replication's own threads to everybody in the counters, whatever the privileges.
     rows = session.rows(
         "show global status where variable_name in ('Slave_running', 'Slaves_running') and value not in ('OFF', '0')"
     )
-    return bool(rows)
+    if rows:
+        return True
+    try:
+        return bool(session.rows("show replica status"))
+    except errors.Unreachable:
+        raise
+    except errors.DatabaseError:
+        return False  # not shown to us: most replicas are read_only, which is
 
 
 _COLUMNS = """
@@ -92,25 +137,22 @@ select c.column_name, c.column_type, c.data_type, c.is_nullable, c.extra, c.char
 from information_schema.columns c
 where c.table_schema = :schema and c.table_name = :table order by c.ordinal_position
 """
-_JSON = """exists (select 1 from information_schema.check_constraints k
-       where k.constraint_schema = :schema and k.table_name = :table
-       and k.check_clause = concat('json_valid(`', replace(c.column_name, '`', '``'), '`)'))"""
 
 
-def shape(session: Session, schema: str, database: str, table: str, *, mariadb: bool = True) -> TableShape | None:
+def shape(session: Session, schema: str, database: str, table: str, catalog: Catalog) -> TableShape | None:
     """A table as it is. schema: as the user gave it, "" where that is the address's own database."""
     here = {"schema": schema or database, "table": table}
     # A name is compared without regard to case here, but the server opens the table of exactly this name.
     found = session.row(
         "select engine, create_time, create_options, table_type from information_schema.tables "
-        "where table_schema = :schema and table_name = :table and binary table_name = binary :table",
+        "where table_schema = :schema and table_name = :table and cast(table_name as binary) = cast(:table as binary)",
         **here,
     )
     if found is None or found[3] not in ("BASE TABLE", "SYSTEM VERSIONED"):
         return None
     engine, created, options, _ = found
-    sql = _COLUMNS.format(json=_JSON if mariadb else "c.data_type = 'json'")
-    columns = tuple(_column(row) for row in session.rows(sql, **here))
+    sql = _COLUMNS.format(json=catalog.json)
+    columns = tuple(_column(row, catalog) for row in session.rows(sql, **here))
     indexes: dict[str, list[str]] = {}
     for index, column in session.rows(
         "select index_name, if(sub_part is null, column_name, null) from information_schema.statistics "
@@ -139,53 +181,74 @@ def shape(session: Session, schema: str, database: str, table: str, *, mariadb: 
         referenced_by=_references(session, here, "referenced_table", own),
         upstream=above,
         closed=closed,
-        identity=f"{engine}:{identity(session, here['schema'], table) or created}",
+        identity=f"{engine}:{identity(session, here['schema'], table, catalog) or created}",
         partitioned="partitioned" in str(options or ""),
         triggers=tuple(row[0] for row in triggers),
     )
 
 
-def identity(session: Session, schema: str, table: str) -> str:
+def identity(session: Session, schema: str, table: str, catalog: Catalog) -> str:
     """InnoDB's numbers of the table and its partitions, which TRUNCATE, a rebuild and a swap change; "" without the
     PROCESS privilege.
 
     The creation time, which stands in for it, stays what it was over a TRUNCATE.
     """
-    # InnoDB writes names as they are in the file system; as binary, or the server would write them back.
-    coded = "cast(cast(convert({} using filename) as binary) as char character set latin1)"
+    # InnoDB writes names as they are in the file system.
+    coded = catalog.in_files or "{}"
+    names = (schema, table) if catalog.in_files else (_in_files(schema), _in_files(table))
     try:
         row = session.row(
-            "select group_concat(t.table_id order by t.table_id) from information_schema.innodb_sys_tables t join "
-            f"(select concat({coded.format(':schema')}, '/', {coded.format(':table')}) as name) n "
+            f"select group_concat(t.table_id order by t.table_id) from information_schema.{catalog.innodb_tables} t "
+            f"join (select concat({coded.format(':schema')}, '/', {coded.format(':table')}) as name) n "
             "on t.name = n.name or t.name like concat(replace(n.name, '_', '\\\\_'), '#p#%')",
-            schema=schema, table=table,
+            schema=names[0], table=names[1],
         )  # fmt: skip
     except errors.DatabaseError:
         return ""
     return str(row[0]) if row and row[0] else ""
 
 
-def _column(row: Sequence[Any]) -> Column:
+def _in_files(name: str) -> str:
+    """A name as it is in the file system, of ASCII characters; some letters beyond have a code of their own, and are
+    not found."""
+    return "".join(c if c == "_" or (c.isascii() and c.isalnum()) else f"@{ord(c):04x}" for c in name)
+
+
+def _column(row: Sequence[Any], catalog: Catalog) -> Column:
     name, column_type, _, nullable, extra, charset, collation, length, json, default, comment = row
     native = str(column_type)
     if charset:
         native += f" character set {charset} collate {collation}"
     extra = str(extra or "").lower()
+    if default is not None and not catalog.sql_defaults:
+        default = _as_sql(str(default), native, extra)
     return Column(
         name=str(name),
         type=types.logical(native, int(length), json=bool(int(json))),
         native=native,
         nullable=nullable == "YES",
-        generated="generated" in extra and "default_generated" not in extra,
+        generated="generated" in extra.replace("default_generated", ""),
         identity="auto_increment" in extra,
         collation=str(collation or ""),
-        rest=_rest(extra, default, comment),
-        required=nullable != "YES" and default is None and "auto_increment" not in extra and "generated" not in extra,
+        rest=_rest(extra.replace("default_generated", "").strip(), default, comment),
+        required=nullable != "YES"
+        and default is None
+        and "auto_increment" not in extra
+        and "generated" not in extra.replace("default_generated", ""),
     )
 
 
+def _as_sql(default: str, native: str, extra: str) -> str:
+    """MySQL's catalog holds a constant as its text, and beside an expression says that it is one."""
+    if "default_generated" in extra:
+        return default if default.upper().startswith("CURRENT_TIMESTAMP") else f"({default})"
+    if native.startswith(("bit", "binary", "varbinary")):
+        return default  # b'101', 0x414243
+    return "'" + default.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
 def _rest(extra: str, default: Any, comment: Any) -> str:
-    """Default, numbering and comment, as a definition has them. MariaDB's catalog holds a default as SQL."""
+    """Default, numbering and comment, as a definition has them; the default is SQL."""
     rest = f" default {default}" if default is not None and str(default).upper() != "NULL" else ""
     rest += f" {extra}" if extra and "generated" not in extra else ""
     if comment:
@@ -453,10 +516,10 @@ def estimated_rows(session: Session, schema: str, table: str) -> int:
     return int(row[0] or 0) if row else 0
 
 
-def in_the_way(session: Session, schema: str, table: str) -> str:
+def in_the_way(session: Session, schema: str, table: str, catalog: Catalog) -> str:
     """Who holds a transaction open long enough, or waits for the table, so that DDL would queue behind it.
 
-    The server tells nobody but itself which metadata locks are held (unless its plugin is loaded), so every open
+    Where it is not shown who holds metadata locks (MariaDB's plugin, a right on MySQL's performance_schema), every open
     transaction that is not idle for a moment only counts. Without PROCESS only sessions of our own account are seen.
     """
     waiting = session.row(
@@ -466,7 +529,7 @@ def in_the_way(session: Session, schema: str, table: str) -> str:
     )
     if waiting:
         return f"session {waiting[0]} of {waiting[1]}, which waits for a lock on the table for {waiting[2]} s"
-    held = _lock_holder(session, schema, table)
+    held = _lock_holder(session, schema, table, catalog)
     if held is not None:
         return held
     try:
@@ -481,13 +544,14 @@ def in_the_way(session: Session, schema: str, table: str) -> str:
     return f"session {row[0]} of {row[1] or '?'}, in a transaction for {row[2]} s" if row else ""
 
 
-def _lock_holder(session: Session, schema: str, table: str) -> str | None:
-    """From the metadata_lock_info plugin: a holder, "" when there is none, None when the plugin is not there."""
+def _lock_holder(session: Session, schema: str, table: str, catalog: Catalog) -> str | None:
+    """Who holds a metadata lock on the table, "" when nobody does, None where that is not shown to us."""
     try:
+        if not int(session.row(f"select {catalog.shows_locks}")[0]):
+            return None
         row = session.row(
-            "select m.thread_id, p.user, p.time from information_schema.metadata_lock_info m "
-            "left join information_schema.processlist p on p.id = m.thread_id "
-            "where m.table_schema = :schema and m.table_name = :table and m.thread_id <> connection_id() limit 1",
+            f"select h.id, p.user, p.time from ({catalog.locks}) h left join information_schema.processlist p "
+            "on p.id = h.id where h.id <> connection_id() limit 1",
             schema=schema, table=table,
         )  # fmt: skip
     except errors.DatabaseError:

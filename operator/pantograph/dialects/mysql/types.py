@@ -10,11 +10,9 @@ import re
 from collections.abc import Sequence
 
 from pantograph import errors
+from pantograph.dialects.mysql.variants import Variant
 from pantograph.model.tables import Column
 from pantograph.model.types import Kind, LogicalType
-
-EXACT = "utf8mb4_nopad_bin"
-"""The collation under which only equal texts are equal: `utf8mb4_bin` takes 'a' and 'a ' for one."""
 
 _INTEGERS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 _TEXTS = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"}
@@ -78,7 +76,7 @@ def logical(native: str, length: int = 0, *, json: bool = False) -> LogicalType:
     return LogicalType(Kind.OTHER, native=native)
 
 
-def native(type_: LogicalType, *, key: bool = False) -> str:
+def native(type_: LogicalType, variant: Variant, *, key: bool = False) -> str:
     """The narrowest native type that holds every value of `type_`; `SpecError` when there is none."""
     match type_.kind:
         case Kind.BOOLEAN:
@@ -88,7 +86,7 @@ def native(type_: LogicalType, *, key: bool = False) -> str:
             return f"{name} unsigned" if type_.unsigned else name
         case Kind.FLOAT:
             return "float" if type_.bits == 32 else "double"
-        case Kind.DECIMAL if 0 < type_.precision <= 65 and type_.scale <= 38:
+        case Kind.DECIMAL if 0 < type_.precision <= 65 and type_.scale <= variant.most_scale:
             return f"decimal({type_.precision},{type_.scale})"
         case Kind.DECIMAL if not type_.precision:
             raise errors.SpecError(
@@ -96,7 +94,7 @@ def native(type_: LogicalType, *, key: bool = False) -> str:
                 "such as `type: decimal(38,10)`"
             )
         case Kind.TEXT:
-            return f"{_text(type_.length, key)} character set utf8mb4 collate {EXACT}"
+            return f"{_text(type_.length, key)} character set utf8mb4 collate {variant.exact}"
         case Kind.BYTES:
             return _bytes(type_.length, key)
         case Kind.DATE:
@@ -110,7 +108,7 @@ def native(type_: LogicalType, *, key: bool = False) -> str:
             return "char(36) character set ascii collate ascii_bin"
         case Kind.JSON:
             return "json"
-        case Kind.OTHER if type_.native.split("(")[0] in _OTHERS:
+        case Kind.OTHER if type_.native.split("(")[0] in SPATIAL | variant.more_types:
             return type_.native
     raise errors.SpecError(f"{type_} has no type here that holds every value")
 
@@ -118,7 +116,6 @@ def native(type_: LogicalType, *, key: bool = False) -> str:
 SPATIAL = {
     "geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geometrycollection",
 }  # fmt: skip
-_OTHERS = SPATIAL | {"inet4", "inet6"}
 
 
 def _text(length: int, key: bool) -> str:
@@ -148,7 +145,7 @@ def _bytes(length: int, key: bool) -> str:
     return "mediumblob" if 0 < length <= 16777215 else "longblob"
 
 
-def event_type(column: Column) -> str:
+def event_type(column: Column, exact_collation: str) -> str:
     """An event table's column: the widest of its family, so that a wider source column cannot make a write fail."""
     type_, length = column.type, column.type.length
     match type_.kind:
@@ -159,9 +156,9 @@ def event_type(column: Column) -> str:
         case Kind.DECIMAL:
             return "decimal(65,30)"
         case Kind.TEXT if 0 < length <= 3072:
-            return f"varchar({max(768, length)}) character set utf8mb4 collate {EXACT}"
+            return f"varchar({max(768, length)}) character set utf8mb4 collate {exact_collation}"
         case Kind.TEXT:
-            return f"longtext character set utf8mb4 collate {EXACT}"
+            return f"longtext character set utf8mb4 collate {exact_collation}"
         case Kind.BYTES if 0 < length <= 3072:
             return f"varbinary({max(768, length)})"
         case Kind.BYTES:
@@ -201,7 +198,7 @@ def typed(expression: str, native_: str) -> str:
 
 def exact(expression: str) -> str:
     """Text that equals only the same text, whatever collation it comes with."""
-    return f"convert({expression} using utf8mb4) collate {EXACT}"
+    return f"cast(convert({expression} using utf8mb4) as binary)"
 
 
 def differs(left: str, right: str, type_: LogicalType) -> str:
@@ -210,7 +207,7 @@ def differs(left: str, right: str, type_: LogicalType) -> str:
     if collated and collated[0] != "utf8mb4":
         return f"not ({exact(left)} <=> {exact(right)})"
     if type_.kind in (Kind.TEXT, Kind.JSON, Kind.BYTES, Kind.OTHER):
-        return f"not (binary {left} <=> binary {right})"
+        return f"not (cast({left} as binary) <=> cast({right} as binary))"
     return f"not ({left} <=> {right})"
 
 
@@ -256,4 +253,4 @@ def hashed(texts: Sequence[str]) -> str:
     """SQL for the 60-bit number of `base.Dialect.hashed`."""
     parts = [f"ifnull(concat(char_length({text}), ':', {text}), '-')" for text in texts]
     joined = f"concat({', '.join(parts)})" if parts else "''"
-    return f"cast(conv(substr(md5(convert({joined} using utf8mb4)), 1, 15), 16, 10) as unsigned)"
+    return f"cast(conv(substr(sha2(convert({joined} using utf8mb4), 256), 1, 15), 16, 10) as unsigned)"

@@ -178,5 +178,4 @@ def _cut(rendered: str, point: int, type_: LogicalType, precision: LogicalType) 
 def hashed(texts: Sequence[str]) -> str:
     """SQL for the 60-bit hash of texts, joined so that their borders count."""
     parts = " || ".join(f"coalesce(char_length({text}) || ':' || ({text}), '-')" for text in texts)
-    # md5 of text would be of the database's encoding.
-    return f"cast(cast('x' || left(md5(convert_to({parts}, 'UTF8')), 15) as bit(60)) as bigint)"
+    return f"cast(cast('x' || left(encode(sha256(convert_to({parts}, 'UTF8')), 'hex'), 15) as bit(60)) as bigint)"

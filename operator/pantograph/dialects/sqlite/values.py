@@ -389,7 +389,7 @@ def exact(kind: str, scale: int, value: Any) -> Any:
 def hashed(*texts: str | None) -> int:
     """`Dialect.hashed`."""
     joined = "".join("-" if text is None else f"{len(text)}:{text}" for text in texts)
-    return int(hashlib.md5(joined.encode(), usedforsecurity=False).hexdigest()[:15], 16)
+    return int(hashlib.sha256(joined.encode()).hexdigest()[:15], 16)
 
 
 def rendered(kind: str, fraction: int, value: Any) -> str | None:

@@ -1,0 +1,225 @@
+"""What MySQL and MariaDB say differently of one thing: everything in capture's SQL that is not the same on both.
+
+Why the lease is a sequence on one and a ring of hours on the other: docs/decisions, mariadb-capture and mysql-capture.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from pantograph import errors
+from pantograph.dialects.base import Session
+from pantograph.dialects.mysql import connections
+
+Name = Callable[[str], str]
+"""One of our own tables, qualified and quoted, of its bare name."""
+
+
+class Loop(abc.ABC):
+    """How a trigger goes through the rows of a SELECT of `k0, k1, …`."""
+
+    @abc.abstractmethod
+    def value(self, index: int) -> str:
+        """SQL for a column of the row at hand."""
+
+    @abc.abstractmethod
+    def over(self, select: str, body: str) -> str:
+        """A statement that runs `body` for each row."""
+
+
+class Variant(abc.ABC):
+    """One of the two."""
+
+    oldest: ClassVar[tuple[int, ...]]
+    """The oldest version that is supported."""
+
+    exact: ClassVar[str]
+    """The collation under which only equal texts are equal: `utf8mb4_bin` takes 'a' and 'a ' for one."""
+
+    most_scale: ClassVar[int]
+    """Digits of a decimal behind its point."""
+
+    more_types: ClassVar[frozenset[str]] = frozenset()
+    """Types that only this one has, and that stand for no logical type."""
+
+    lease: ClassVar[str]
+    """What the triggers read. A row that they read is locked by each of them until its transaction ends, whatever the
+    isolation; a renewal that updates it would wait for every writer and hold up those behind it."""
+
+    # -- the lease ---------------------------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def lease_home(self, ours: Name) -> list[str]:
+        """What makes it; idempotent."""
+
+    @abc.abstractmethod
+    def leased(self, ours: Name) -> str:
+        """A condition for triggers: the lease has not ended."""
+
+    @abc.abstractmethod
+    def renew(self, session: Session, ours: Name, seconds: int) -> None:
+        """Let it end in `seconds` or later."""
+
+    @abc.abstractmethod
+    def unless(self, condition: str, sql: str) -> list[str]:
+        """Statements that run DDL where the condition is not true."""
+
+    # -- triggers ----------------------------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def trigger(self, place: str, action: str) -> list[str]:
+        """What makes a trigger of that name, also where there is one; a write may meet none of them."""
+
+    @abc.abstractmethod
+    def replaced(self, place: str, spare: str, action: str) -> list[str]:
+        """The same, and each write meets one of them. spare: another name, for a while."""
+
+    @abc.abstractmethod
+    def widened(self, home: str, table: str, place: str, column: str) -> list[str]:
+        """What adds a column, `name type`, to an event table where it is missing. home, table: bare names."""
+
+    @abc.abstractmethod
+    def loop(self, types: Sequence[str]) -> Loop:
+        """types: of the columns k0, k1, …"""
+
+
+class _ForLoop(Loop):
+    def value(self, index: int) -> str:
+        return f"r.k{index}"
+
+    def over(self, select: str, body: str) -> str:
+        return f"for r in ({select}) do {body}; end for"
+
+
+class MariaDBVariant(Variant):
+    """MariaDB, whose lease is a sequence."""
+
+    oldest = (10, 5)
+    exact = "utf8mb4_nopad_bin"
+    most_scale = 38
+    more_types = frozenset({"inet4", "inet6"})
+    lease = "lease_until"
+
+    def lease_home(self, ours: Name) -> list[str]:
+        # NOCACHE: what is stored is what was set. It is only read and set, never drawn from.
+        return [
+            f"create sequence if not exists {ours(self.lease)} start with 1 minvalue 1 "
+            "maxvalue 9223372036854775806 increment by 1 nocache nocycle engine = InnoDB"
+        ]
+
+    def leased(self, ours: Name) -> str:
+        return f"unix_timestamp() < (select next_not_cached_value from {ours(self.lease)})"
+
+    def renew(self, session: Session, ours: Name, seconds: int) -> None:
+        # SETVAL takes a number and no expression.
+        ((now,),) = session.rows("select unix_timestamp()")
+        session.run(f"select setval({ours(self.lease)}, {int(now) + seconds - 1})")
+
+    def unless(self, condition: str, sql: str) -> list[str]:
+        return [f"begin not atomic if not {condition} then {sql}; end if; end"]
+
+    def trigger(self, place: str, action: str) -> list[str]:
+        return [f"create or replace trigger {place} {action}"]
+
+    def replaced(self, place: str, spare: str, action: str) -> list[str]:
+        return self.trigger(place, action)
+
+    def widened(self, home: str, table: str, place: str, column: str) -> list[str]:
+        return [f"alter table {place} add column if not exists {column}"]
+
+    def loop(self, types: Sequence[str]) -> Loop:
+        return _ForLoop()
+
+
+HOURS = 16_384
+"""Rows of the ring, so many hours: 22 months. A lease is shorter."""
+
+
+class _Cursor(Loop):
+    # Names that no column has: a variable hides a column of its name.
+    def __init__(self, types: Sequence[str]) -> None:
+        self._types = [type_.removesuffix(" null") for type_ in types]
+
+    def value(self, index: int) -> str:
+        return f"pantograph_k{index}"
+
+    def over(self, select: str, body: str) -> str:
+        names = [self.value(i) for i in range(len(self._types))]
+        declared = " ".join(f"declare {n} {t};" for n, t in zip(names, self._types, strict=True))
+        return (
+            f"begin declare pantograph_done boolean default false; {declared} "
+            f"declare pantograph_rows cursor for {select}; "
+            "declare continue handler for not found set pantograph_done = true; open pantograph_rows; "
+            f"pantograph_each: loop fetch pantograph_rows into {', '.join(names)}; "
+            f"if pantograph_done then leave pantograph_each; end if; {body}; end loop; close pantograph_rows; end"
+        )
+
+
+class MySQLVariant(Variant):
+    """MySQL, whose lease is a ring of hours: the row of an hour says that it is leased by holding its number. Triggers
+    read the row of the hour that is; who renews writes that of an hour that is to come, which nobody reads yet."""
+
+    oldest = (8, 0, 17)
+    exact = "utf8mb4_0900_bin"
+    most_scale = 30
+    lease = "lease_hours"
+
+    def lease_home(self, ours: Name) -> list[str]:
+        return [
+            f"create table if not exists {ours(self.lease)} (slot int unsigned not null primary key, "
+            "hour int unsigned not null) engine = InnoDB",
+            # Every row is there from the beginning: who looks for one that is not would lock the gap, and an insert
+            # waits for that.
+            f"insert ignore into {ours(self.lease)} with recursive d (n) as (select 0 union all select n + 1 from d "
+            f"where n < 127) select h.n * 128 + d.n, 0 from d h cross join d where h.n * 128 + d.n < {HOURS}",
+        ]
+
+    def leased(self, ours: Name) -> str:
+        now = "unix_timestamp() div 3600"
+        return f"{now} <= (select hour from {ours(self.lease)} where slot = ({now}) mod {HOURS})"
+
+    def renew(self, session: Session, ours: Name, seconds: int) -> None:
+        ((now,),) = session.rows("select unix_timestamp()")
+        first = int(now) // 3600
+        # An hour more than asked: the row of an hour is written before that hour begins.
+        wanted = {hour % HOURS: hour for hour in range(first, (int(now) + seconds) // 3600 + 2)}
+        if len(wanted) >= HOURS - 1:
+            raise errors.SpecError("at most 680 days here", path="spec.retention.maxAge")
+        slots = ", ".join(map(str, wanted))
+        found = dict(session.rows(f"select slot, hour from {ours(self.lease)} where slot in ({slots})"))
+        rows = ", ".join(f"({slot}, {hour})" for slot, hour in wanted.items() if found.get(slot, 0) < hour)
+        if rows:
+            session.run(
+                f"insert into {ours(self.lease)} (slot, hour) values {rows} on duplicate key update hour = values(hour)"
+            )
+
+    def unless(self, condition: str, sql: str) -> list[str]:
+        return [
+            f"set @pantograph = if({condition}, 'do 0', {connections.text(sql)})",
+            "prepare pantograph from @pantograph",
+            "execute pantograph",
+            "deallocate prepare pantograph",
+        ]
+
+    def trigger(self, place: str, action: str) -> list[str]:
+        return [f"drop trigger if exists {place}", f"create trigger {place} {action}"]
+
+    def replaced(self, place: str, spare: str, action: str) -> list[str]:
+        # Both are there for a moment, and a change is noted twice, which is harmless.
+        return [*self.trigger(spare, action), *self.trigger(place, action), f"drop trigger if exists {spare}"]
+
+    def widened(self, home: str, table: str, place: str, column: str) -> list[str]:
+        name = column.partition(" ")[0]
+        found = (
+            f"exists (select 1 from information_schema.columns where table_schema = {connections.text(home)} "
+            f"and table_name = {connections.text(table)} and column_name = {connections.text(name)})"
+        )
+        return self.unless(found, f"alter table {place} add column {column}")
+
+    def loop(self, types: Sequence[str]) -> Loop:
+        return _Cursor(types)
+
+
+MARIADB, MYSQL = MariaDBVariant(), MySQLVariant()
