@@ -82,7 +82,8 @@ class Canary:
                 session.raw.set_authorizer(None)
             return read
         if self.database.dialect in FAMILY:
-            return {row[2] for row in session.rows(f"explain {sql}")} - {None}
+            explain = "explain" if self.database.dialect == "mariadb" else "explain format = traditional"
+            return {row[2] for row in session.rows(f"{explain} {sql}")} - {None}
         found: set[str] = set()
 
         def walk(node):

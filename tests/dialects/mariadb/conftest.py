@@ -1,8 +1,12 @@
-"""A database with a captured table, an application that writes it, and our sessions, with the grants of the page."""
+"""A database with a captured table, an application that writes it, and our sessions, with the grants of the page.
+
+MySQL's tests, beside these, are the same with databases of MySQL."""
 
 from __future__ import annotations
 
 import contextlib
+import re
+import time
 
 import pytest
 
@@ -23,7 +27,7 @@ class World:
     def __init__(self, database, *, side="source"):
         self.database = database
         at = database.url(side)
-        self.dialect = dialects.load(Address("mariadb", **at))
+        self.dialect = dialects.load(Address(database.dialect, **at))
         self.app = database.app()
         self.captures = {}
         self.readers = []
@@ -59,11 +63,44 @@ class World:
         session.run(f"replace into {self.dialect.ours('lease')} values (1, {until})", s=seconds)
         self.dialect.lease_renewed(session, seconds)
 
+    def lose_lease(self):
+        """Drop what the triggers read."""
+        kind = "sequence" if self.dialect.name == "mariadb" else "table"
+        self.admin.direct(f"drop {kind} {self.dialect.ours(self.dialect.variant.lease)}")
+
+    def end_lease(self):
+        """Let it have ended."""
+        self.lose_lease()
+        for sql in self.dialect.home():
+            self.admin.direct(sql)
+        if self.dialect.name == "mariadb":
+            self.lease(1)
+            time.sleep(2.1)
+
     def run(self, *statements):
         with self.app.cursor() as cursor:
             for sql in statements:
+                if self.dialect.name == "mysql":
+                    self._numbers(cursor, sql)
+                    sql = sql.replace(" uuid", " varchar(36)").replace(" inet6", " varchar(45)")
                 cursor.execute(sql)
             return cursor.fetchall()
+
+    @staticmethod
+    def _numbers(cursor, sql):
+        """MariaDB's tables of numbers that a statement names, as views."""
+        for name, most in set(re.findall(r"\b(seq_1_to_(\d+))\b", sql)):
+            cursor.execute(
+                f"create or replace view {name} as with recursive d (n) as (select 0 union all select n + 1 from d "
+                f"where n < 399) select a.n * 400 + b.n + 1 as seq from d a cross join d b "
+                f"where a.n * 400 + b.n < {most}"
+            )
+
+    def explained(self, sql, **params):
+        """Table, kind of access, possible keys and key of each step of a plan."""
+        if self.dialect.name == "mariadb":
+            return [row[2:6] for row in self.reader.rows(f"explain {sql}", **params)]
+        return [row[2:3] + row[4:7] for row in self.reader.rows(f"explain format = traditional {sql}", **params)]
 
     def shape(self, table):
         return self.dialect.shape(self.admin, "", table)

@@ -8,9 +8,8 @@ import time
 import pymysql
 import pytest
 
-from pantograph import errors
+from pantograph import dialects, errors
 from pantograph.dialects.base import Address
-from pantograph.dialects.mysql import MariaDB
 from pantograph.model.changes import Position
 
 NAMES = ["or%der `s` 'of' \"us\"", "select", "ünïcode :x %s", "t" * 64]
@@ -159,12 +158,8 @@ def test_installing_again_changes_nothing(world, items):
 
 
 def test_past_the_lease_nothing_is_noted(world, items):
-    world.admin.run(f"drop sequence {world.dialect.ours('lease_until')}")
-    for sql in world.dialect.home():
-        world.admin.direct(sql)
-    world.lease(1)
     world.run("insert into items values (1, 1)")
-    time.sleep(2.1)
+    world.end_lease()
     world.run("insert into items values (2, 1)")
     world.lease(100)
     world.run("insert into items values (3, 1)")
@@ -216,7 +211,7 @@ def test_a_renamed_captured_column_lets_the_write_pass_and_is_noticed(world, ite
 
 
 def test_without_the_lease_the_write_passes(world, items):
-    world.admin.run(f"drop sequence {world.dialect.ours('lease_until')}")
+    world.lose_lease()
     world.run("insert into items values (1, 1)")
     assert keys(world, items) == []
 
@@ -224,7 +219,8 @@ def test_without_the_lease_the_write_passes(world, items):
 def test_a_missing_and_a_foreign_trigger_are_problems(world, items):
     rendering = world.dialect._rendering(items)
     world.admin.direct(f"drop trigger {rendering.trigger('u')}")
-    world.run(f"create or replace trigger `{rendering.trigger_name('d')}` after delete on items for each row begin end")
+    name = rendering.trigger_name("d")
+    world.run(f"drop trigger `{name}`", f"create trigger `{name}` after delete on items for each row begin end")
     problems = world.dialect.capture_state(world.admin, items, world.shape("items")).problems
     assert problems == (
         "the trigger for update is missing", "the trigger for delete is not the one that was planned",
@@ -241,7 +237,9 @@ def test_truncate_gives_the_table_another_identity(process, name, parts):
     world.run(f"insert into {quoted} values (2)")
     assert world.shape(name).identity == before
     world.run(f"truncate {quoted}")
-    assert world.shape(name).identity != before
+    # MySQL does not tell how it has a name beyond ASCII in its files; that is among the blind spots.
+    told = world.dialect.name == "mariadb" or name.isascii()
+    assert (world.shape(name).identity != before) == told
 
 
 def test_what_no_trigger_sees_is_said(world):
@@ -288,8 +286,7 @@ def test_removing_leaves_nothing(world, items):
 
 
 def test_a_long_name_of_a_database_leaves_room(world):
-    dialect = MariaDB(Address("mariadb", database="d" * 64))
-    other = MariaDB(Address("mariadb", database="d" * 63 + "e"))
+    dialect, other = (dialects.load(Address(world.dialect.name, database="d" * 63 + end)) for end in "de")
     assert len(dialect.home_name) <= 64
     assert dialect.home_name != other.home_name
 

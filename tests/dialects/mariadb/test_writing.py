@@ -251,8 +251,8 @@ def test_what_does_not_fit_is_rejected_without_its_value(place, way, columns, ro
     mirror = make(place, f"id int primary key, {columns}")
     with pytest.raises(errors.Rejected) as rejected:
         write(place, mirror, [(1, 1, row)])
-    # LOAD DATA calls a text that is too long "truncated", as it does everything.
-    assert rejected.value.kind in (kind, "type" if way == "load data" else kind)
+    # LOAD DATA, as MySQL for what comes from a SELECT, calls a text that is too long "truncated", as everything.
+    assert rejected.value.kind in (kind, "type" if way == "load data" or place.dialect.name == "mysql" else kind)
     assert str(row) not in str(rejected.value) or row is None
     assert column in str(rejected.value)
     assert there(place) == []

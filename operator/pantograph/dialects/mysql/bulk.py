@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pantograph import errors
 from pantograph.dialects.base import Batches, Counted, Session, Staged
-from pantograph.dialects.mysql import connections, types
+from pantograph.dialects.mysql import connections, grants, types
 from pantograph.model.changes import Row
 from pantograph.model.mirrors import Mapped, Mirror
 from pantograph.model.types import Kind
@@ -378,15 +378,26 @@ _UPDATE = "'update'"
 
 
 def _has_triggers(session: Session, target: Target) -> bool:
+    """Or might it have some? On MySQL they are shown only to who may make triggers there."""
     schema, name = target.mirror.destination
-    return bool(
-        session.rows(
-            "select 1 from information_schema.triggers where event_object_schema = :schema "
-            "and event_object_table = :name limit 1",
-            schema=schema or target.dialect.address.database,
-            name=name,
-        )
+    here = {"schema": schema or target.dialect.address.database, "name": name}
+    found = session.rows(
+        "select 1 from information_schema.triggers where event_object_schema = :schema "
+        "and event_object_table = :name limit 1",
+        **here,
     )
+    return bool(found) or not (target.dialect.variant.shows_triggers or _sees_triggers(session, target, **here))
+
+
+_seers: weakref.WeakKeyDictionary[Any, dict[str, bool]] = weakref.WeakKeyDictionary()
+
+
+def _sees_triggers(session: Session, target: Target, schema: str, name: str) -> bool:
+    """May our account see the triggers of the destination? Asked once a connection."""
+    known = _seers.setdefault(session.raw, {})
+    if target.table not in known:
+        known[target.table] = grants.sees_triggers(session, schema, name, target.quote)
+    return known[target.table]
 
 
 def _insert_or_update(session: Session, target: Target, staged: Staged) -> int:

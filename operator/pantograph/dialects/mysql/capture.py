@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pantograph import errors
 from pantograph.dialects import marks
-from pantograph.dialects.base import CaptureState, Session, Statement
+from pantograph.dialects.base import CaptureState, Session, Statement, verbatim
 from pantograph.dialects.mysql import cascades as cascading
 from pantograph.dialects.mysql import inspection, types
 from pantograph.dialects.mysql.cascades import Cascades
@@ -217,7 +217,20 @@ class Rendering:
             schemas = dict.fromkeys([self.database, *(schema for schema, _ in self.cascades(shape).wanted())])
             sql += " and trigger_schema = :schema"
             rows = [row for schema in schemas for row in session.rows(sql, **params, schema=schema)]
-        return {(row[0], row[1]): tuple(row[2:]) for row in rows}
+        found = {(row[0], row[1]): tuple(row[2:]) for row in rows}
+        if shape is None or not self.variant.garbles_backticks or not self._has_backticks(shape):
+            return found
+        return {place: (*row[:3], self._as_sent(session, place)) for place, row in found.items()}
+
+    def _has_backticks(self, shape: TableShape) -> bool:
+        named = [self.database, self.capture.table, *self.capture.columns]
+        for each in shape.upstream:
+            named += [*each.table, *each.parent, *each.columns, *each.parent_columns, each.index]
+        return any("`" in name for name in named)
+
+    def _as_sent(self, session: Session, place: tuple[str, str]) -> str:
+        row = session.row(verbatim(f"show create trigger {self.quote(place[0])}.{self.quote(place[1])}"))
+        return re.split(" for each row ", str(row[2]), maxsplit=1, flags=re.IGNORECASE)[1]
 
     def leftovers(self, session: Session, shape: TableShape | None) -> list[Statement]:
         """What takes away those that no foreign key needs."""

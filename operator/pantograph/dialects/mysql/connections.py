@@ -44,11 +44,11 @@ _AS_TEXT = (
 _CONVERTERS = {key: value for key, value in pymysql.converters.conversions.items() if key not in _AS_TEXT}
 
 
-def connect(address: Address, role: Role, timeout: float, settings: str, ddl_wait: int) -> Any:
+def connect(address: Address, role: Role, timeout: float, sql_mode: str, settings: str, ddl_wait: int) -> Any:
     """A connection in autocommit.
 
-    settings: more of the session's variables, `{seconds}` in it a statement's time limit. ddl_wait: the least time that
-    DDL can be made to wait for a lock, in seconds.
+    sql_mode: beside the modes of both engines. settings: more of the session's variables, `{seconds}` in it a
+    statement's time limit. ddl_wait: the least time that DDL can be made to wait for a lock, in seconds.
     """
     unknown = sorted(set(address.options) - set(_OPTIONS))
     if unknown:
@@ -88,7 +88,7 @@ def connect(address: Address, role: Role, timeout: float, settings: str, ddl_wai
             table_lock = ddl_wait if role is Role.ADMIN else 20
             cursor.execute(f"set session transaction isolation level {isolation}")
             cursor.execute(
-                f"set session sql_mode = '{SQL_MODE}', time_zone = '+00:00', "
+                f"set session sql_mode = '{SQL_MODE}{sql_mode}', time_zone = '+00:00', "
                 f"innodb_lock_wait_timeout = {_ROW_LOCK[role]}, lock_wait_timeout = {table_lock}, "
                 # An UPDATE that joins keeps what it is going to write in a table that should not go to the disk.
                 f"group_concat_max_len = 1048576, tmp_table_size = {_MEMORY}, max_heap_table_size = {_MEMORY}, "

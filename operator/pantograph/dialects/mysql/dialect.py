@@ -77,7 +77,9 @@ class MySQL(base.Dialect):
         return dialect
 
     def connect(self, role: base.Role, timeout: float) -> Any:
-        return connections.connect(self.address, role, timeout, self.settings, int(self.features.ddl_lock_wait))
+        return connections.connect(
+            self.address, role, timeout, self.variant.sql_mode, self.settings, int(self.features.ddl_lock_wait)
+        )
 
     def translate(self, error: BaseException) -> errors.DatabaseError | None:
         return connections.translate(error)

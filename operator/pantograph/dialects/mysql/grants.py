@@ -58,6 +58,12 @@ def _home(held: _Held, home: str) -> list[str]:
     return [held.grant("all", home)] if held.lacking(home, "", _HOME) else []
 
 
+def sees_triggers(session: Session, database: str, table: str, quote: Quote) -> bool:
+    """Is it certain that MySQL shows us the triggers of a table?"""
+    held = _Held(session, quote)
+    return not held.unknown and not held.lacking(database, table, ("trigger",))
+
+
 def at_source(session: Session, home: str, tables: Sequence[tuple[str, str]], quote: Quote) -> list[str]:
     """For capture, and to read the rows."""
     held = _Held(session, quote)

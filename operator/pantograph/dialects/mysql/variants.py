@@ -38,11 +38,20 @@ class Variant(abc.ABC):
     exact: ClassVar[str]
     """The collation under which only equal texts are equal: `utf8mb4_bin` takes 'a' and 'a ' for one."""
 
+    sql_mode: ClassVar[str] = ""
+    """Beside the modes that are the same on both, each after a comma."""
+
     most_scale: ClassVar[int]
     """Digits of a decimal behind its point."""
 
     more_types: ClassVar[frozenset[str]] = frozenset()
     """Types that only this one has, and that stand for no logical type."""
+
+    garbles_backticks: ClassVar[bool] = False
+    """Does the catalog spoil a trigger's text where a name in it has a backtick?"""
+
+    shows_triggers: ClassVar[bool] = True
+    """Does the catalog show a table's triggers to everybody who may write it?"""
 
     lease: ClassVar[str]
     """What the triggers read. A row that they read is locked by each of them until its transaction ends, whatever the
@@ -163,7 +172,11 @@ class MySQLVariant(Variant):
 
     oldest = (8, 0, 17)
     exact = "utf8mb4_0900_bin"
+    # A fraction of a second is cut and not rounded, as everywhere else.
+    sql_mode = ",TIME_TRUNCATE_FRACTIONAL"
     most_scale = 30
+    shows_triggers = False
+    garbles_backticks = True  # seen on 9.7: `a``b` is listed as `aa`bb`
     lease = "lease_hours"
 
     def lease_home(self, ours: Name) -> list[str]:
