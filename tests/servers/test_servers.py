@@ -207,7 +207,7 @@ def test_mariadb_lists_open_transactions_with_the_optional_block(my_db):
 
 
 def test_every_block_of_the_page_has_an_engine_that_runs_it():
-    assert {tag.split()[0] for tag in grants.blocks()} == {"postgresql", "mariadb", "firebird"}
+    assert {tag.split()[0] for tag in grants.blocks()} == {"postgresql", "mysql", "mariadb", "firebird"}
 
 
 @pytest.mark.parametrize("maker", ["pg_db", "my_db", "sqlite_db"])

@@ -65,7 +65,7 @@ class TableShape:
     sets that are unique and not null or not, without the primary key, each with its index's name first.
     references: foreign keys that leave this table. referenced_by: those that point at it. upstream: where a cascade
     fires no trigger, all foreign keys by which one may come to this table, from however far; closed: the tables that
-    those point at and we may not watch.
+    those point at and we may not watch; cautions: what goes unnoted by the server's settings, a sentence each.
     identity: what tells this table from another one of the same name (an oid, a creation time).
     """
 
@@ -78,6 +78,7 @@ class TableShape:
     referenced_by: tuple[Reference, ...] = ()
     upstream: tuple[Reference, ...] = ()
     closed: tuple[Closed, ...] = ()
+    cautions: tuple[str, ...] = ()
     identity: str = ""
     partitioned: bool = False
     triggers: tuple[str, ...] = ()

@@ -80,21 +80,20 @@ class World:
     def run(self, *statements):
         with self.app.cursor() as cursor:
             for sql in statements:
-                if self.dialect.name == "mysql":
-                    self._numbers(cursor, sql)
-                    sql = sql.replace(" uuid", " varchar(36)").replace(" inet6", " varchar(45)")
-                cursor.execute(sql)
+                cursor.execute(self.spelled(sql))
             return cursor.fetchall()
 
-    @staticmethod
-    def _numbers(cursor, sql):
-        """MariaDB's tables of numbers that a statement names, as views."""
+    def spelled(self, sql):
+        """A statement of MariaDB's as the engine at hand has it. Tables of numbers that it names are made as views."""
+        if self.dialect.name == "mariadb":
+            return sql
         for name, most in set(re.findall(r"\b(seq_1_to_(\d+))\b", sql)):
-            cursor.execute(
+            self.app.cursor().execute(
                 f"create or replace view {name} as with recursive d (n) as (select 0 union all select n + 1 from d "
                 f"where n < 399) select a.n * 400 + b.n + 1 as seq from d a cross join d b "
                 f"where a.n * 400 + b.n < {most}"
             )
+        return sql.replace(" uuid", " varchar(36)").replace(" inet6", " varchar(45)")
 
     def explained(self, sql, **params):
         """Table, kind of access, possible keys and key of each step of a plan."""

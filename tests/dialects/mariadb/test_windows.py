@@ -170,7 +170,7 @@ def test_a_missed_id_does_not_wait_for_the_end_of_a_long_statement(process):
     capture = world.capture("t")
     clock = [1000.0]
     reader = world.windows(clock=lambda: clock[0])
-    with _writing(world, "insert into u select seq, sleep(0.02) from seq_1_to_150") as thread:
+    with _writing(world, world.spelled("insert into u select seq, sleep(0.02) from seq_1_to_150")) as thread:
         _missed(world, capture)
         at, _ = read(world, capture, "", reader)
         assert reader.unresolved()[0] == 1

@@ -39,8 +39,10 @@ EVENTS = {"i": "insert", "u": "update", "d": "delete"}
 class Rendering:
     """The SQL of one capture."""
 
-    def __init__(self, capture: Capture, home: str, database: str, quote: Quote, variant: Variant) -> None:
-        self.capture, self.home, self.quote, self.variant = capture, home, quote, variant
+    def __init__(
+        self, capture: Capture, home: str, database: str, quote: Quote, variant: Variant, catalog: inspection.Catalog
+    ) -> None:
+        self.capture, self.home, self.quote, self.variant, self.catalog = capture, home, quote, variant, catalog
         self.database = capture.schema or database
 
     def ours(self, name: str) -> str:
@@ -182,7 +184,7 @@ class Rendering:
         if shape is not None:
             # Another table above may have got a foreign key; nothing in the shape that was seen before tells.
             here = (self.capture.schema, self.capture.table)
-            above, closed = inspection.upstream(session, here, self.database)
+            above, closed = inspection.upstream(session, here, self.database, self.catalog)
             shape = dataclasses.replace(shape, upstream=above, closed=closed)
         found = self._triggers(session, shape)
         if not found and not events:

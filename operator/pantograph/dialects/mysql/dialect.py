@@ -85,7 +85,7 @@ class MySQL(base.Dialect):
         return connections.translate(error)
 
     def missing_at_source(self, session: base.Session, tables: Sequence[tuple[str, str]]) -> list[str]:
-        return grants.at_source(session, self.home_name, self._named(tables), self.quote)
+        return grants.at_source(session, self.home_name, self._named(tables), self.quote, self.catalog.to_lock)
 
     def missing_at_destination(self, session: base.Session, tables: Sequence[tuple[str, str]]) -> list[str]:
         named = self._named(tables)
@@ -211,7 +211,9 @@ class MySQL(base.Dialect):
         return self.variant.unless(others, f"drop database if exists {self.quote(self.home_name)}")
 
     def _rendering(self, capture_: Capture) -> capture.Rendering:
-        return capture.Rendering(capture_, self.home_name, self.address.database, self.quote, self.variant)
+        return capture.Rendering(
+            capture_, self.home_name, self.address.database, self.quote, self.variant, self.catalog
+        )
 
     def install(self, capture: Capture, shape: TableShape) -> list[base.Statement]:
         return self._rendering(capture).create(shape)
@@ -230,7 +232,7 @@ class MySQL(base.Dialect):
 
     def blind_spots(self, shape: TableShape) -> tuple[str, ...]:
         seen = Capture(names.capture_id(shape.schema, shape.name), shape.schema, shape.name, shape.key, shape.key, "")
-        return (*capture.blind_spots(shape), *self._rendering(seen).cascades(shape).gaps())
+        return (*capture.blind_spots(shape), *self._rendering(seen).cascades(shape).gaps(), *shape.cautions)
 
     def now(self) -> str:
         return "cast(unix_timestamp(sysdate(6)) as double)"

@@ -64,8 +64,10 @@ def sees_triggers(session: Session, database: str, table: str, quote: Quote) -> 
     return not held.unknown and not held.lacking(database, table, ("trigger",))
 
 
-def at_source(session: Session, home: str, tables: Sequence[tuple[str, str]], quote: Quote) -> list[str]:
-    """For capture, and to read the rows."""
+def at_source(
+    session: Session, home: str, tables: Sequence[tuple[str, str]], quote: Quote, on_database: Sequence[str]
+) -> list[str]:
+    """For capture, and to read the rows. on_database: what is needed there for all of a database, beside the rest."""
     held = _Held(session, quote)
     if held.unknown:
         return []
@@ -73,6 +75,9 @@ def at_source(session: Session, home: str, tables: Sequence[tuple[str, str]], qu
     for database, table in tables:
         if lacking := held.lacking(database, table, ("select", "trigger")):
             missing.append(held.grant(lacking, database, table))
+    for database in dict.fromkeys(database for database, _ in tables):
+        if lacking := held.lacking(database, "", [one.lower() for one in on_database]):
+            missing.append(held.grant(lacking, database))
     logged, trusted = session.row("select @@global.log_bin, @@global.log_bin_trust_function_creators")
     if int(logged) and not int(trusted) and not held.globally("super"):
         missing.append("set global log_bin_trust_function_creators = 1")

@@ -24,7 +24,8 @@ class Catalog:
     json: SQL, whether a column `c` holds JSON. innodb_tables: where InnoDB lists its tables. in_files: SQL of a name, a
     parameter, as the server writes it in the file system; "" where only we can say it. sql_defaults: is a column's
     default kept as SQL, and not as the bare value? locks: a SELECT of the session `id`s that hold a metadata lock on a
-    table; shows_locks: SQL, whether it would say so.
+    table; shows_locks: SQL, whether it would say so. to_lock: what it takes, on the whole database, for
+    a trigger to read rows `for update`.
     """
 
     json: str
@@ -33,6 +34,7 @@ class Catalog:
     sql_defaults: bool
     locks: str
     shows_locks: str = "true"
+    to_lock: tuple[str, ...] = ()
 
 
 MARIADB = Catalog(
@@ -56,6 +58,7 @@ MYSQL = Catalog(
     "on t.thread_id = m.owner_thread_id where m.object_type = 'TABLE' and m.object_schema = :schema "
     "and m.object_name = :table and m.lock_status = 'GRANTED'",
     shows_locks="@@performance_schema",
+    to_lock=("LOCK TABLES",),
 )
 
 
@@ -170,7 +173,7 @@ def shape(session: Session, schema: str, database: str, table: str, catalog: Cat
         **here,
     )
     own = database if not schema else ""
-    above, closed = upstream(session, (schema, table), database)
+    above, closed = upstream(session, (schema, table), database, catalog)
     return TableShape(
         schema=schema,
         name=table,
@@ -184,6 +187,18 @@ def shape(session: Session, schema: str, database: str, table: str, catalog: Cat
         identity=f"{engine}:{identity(session, here['schema'], table, catalog) or created}",
         partitioned="partitioned" in str(options or ""),
         triggers=tuple(row[0] for row in triggers),
+        cautions=_cautions(session) if above else (),
+    )
+
+
+def _cautions(session: Session) -> tuple[str, ...]:
+    native = session.row("show global variables where variable_name = 'innodb_native_foreign_keys'")
+    if native is None or str(native[1]).upper() == "ON":
+        return ()
+    return (
+        "what a REPLACE on a parent takes along, while innodb_native_foreign_keys is off (MySQL's default since 9.6): "
+        "such a cascade may go unnoted, and MySQL 9.7 itself leaves children behind over three levels; "
+        "start the server with innodb_native_foreign_keys = ON",
     )
 
 
@@ -291,7 +306,7 @@ _CARRIED = {"CASCADE", "SET NULL"}
 
 
 def upstream(
-    session: Session, table: tuple[str, str], database: str
+    session: Session, table: tuple[str, str], database: str, catalog: Catalog
 ) -> tuple[tuple[Reference, ...], tuple[Closed, ...]]:
     """All foreign keys by which a cascade may come to `table`, with their indexes; and tables that we may not watch."""
     found: list[Reference] = []
@@ -310,7 +325,7 @@ def upstream(
                 seen.add(each.parent)
                 waiting.append(each.parent)
     parents = list(dict.fromkeys(each.parent for each in found))
-    closed = _closed(session, table, parents, database) if parents else ()
+    closed = _closed(session, table, parents, database, catalog) if parents else ()
     return tuple(
         dataclasses.replace(each, to_key=_begins(keys[each.parent], each.parent_columns)) for each in found
     ), closed
@@ -387,7 +402,7 @@ def _serving(indexes: dict[str, list[str | None]], columns: Sequence[str]) -> st
 
 
 def _closed(
-    session: Session, table: tuple[str, str], parents: Sequence[tuple[str, str]], database: str
+    session: Session, table: tuple[str, str], parents: Sequence[tuple[str, str]], database: str, catalog: Catalog
 ) -> tuple[Closed, ...]:
     """Which of `parents` our account may not put a trigger on, by its own rights: a trigger runs without roles."""
     (account,) = session.row("select current_user()")
@@ -401,26 +416,26 @@ def _closed(
         who=f"'{user}'@'{host}'",
     )  # fmt: skip
 
-    def missing(one: tuple[str, str]) -> list[str]:
+    def missing(one: tuple[str, str], wanted: Sequence[str]) -> list[str]:
         schema = one[0] or database
         has = {
             right for place, name, right in rights
             if (place is None or (_like(schema, place) if name is None else schema == place)) and name in (None, one[1])
         }  # fmt: skip
-        return [right for right in ("SELECT", "TRIGGER") if right not in has]
+        return [right for right in wanted if right not in has]
 
-    if missing(table):
+    def closed(one: tuple[str, str]) -> Closed | None:
+        lacking, to_lock = missing(one, ("SELECT", "TRIGGER")), missing(one, catalog.to_lock)
+        if not lacking and not to_lock:
+            return None
+        schema = _quoted(one[0] or database)
+        grants = [(lacking, f"{schema}.{_quoted(one[1])}"), (to_lock, f"{schema}.*")]
+        given = [f"grant {', '.join(what).lower()} on {on} to '{user}'@'{host}'" for what, on in grants if what]
+        return Closed(one, "SELECT" not in lacking, "; ".join(given))
+
+    if missing(table, ("SELECT", "TRIGGER")):
         return ()  # what these lists say cannot be all, or the table itself could not be captured; the server will say
-    return tuple(
-        Closed(
-            one,
-            "SELECT" not in lacking,
-            f"grant {', '.join(lacking).lower()} on {_quoted(one[0] or database)}.{_quoted(one[1])} "
-            f"to '{user}'@'{host}'",
-        )
-        for one in parents
-        if (lacking := missing(one))
-    )
+    return tuple(found for one in parents if (found := closed(one)))
 
 
 def _like(name: str, pattern: str) -> bool:

@@ -53,6 +53,9 @@ class Variant(abc.ABC):
     shows_triggers: ClassVar[bool] = True
     """Does the catalog show a table's triggers to everybody who may write it?"""
 
+    writes: ClassVar[str]
+    """The server's count of rows written, raised before a writer can commit them, and not by looking at it."""
+
     lease: ClassVar[str]
     """What the triggers read. A row that they read is locked by each of them until its transaction ends, whatever the
     isolation; a renewal that updates it would wait for every writer and hold up those behind it."""
@@ -108,6 +111,7 @@ class MariaDBVariant(Variant):
     oldest = (10, 5)
     exact = "utf8mb4_nopad_bin"
     most_scale = 38
+    writes = "Handler_write"
     more_types = frozenset({"inet4", "inet6"})
     lease = "lease_until"
 
@@ -175,6 +179,7 @@ class MySQLVariant(Variant):
     # A fraction of a second is cut and not rounded, as everywhere else.
     sql_mode = ",TIME_TRUNCATE_FRACTIONAL"
     most_scale = 30
+    writes = "Innodb_rows_inserted"  # a look at `Handler_write` raises that one
     shows_triggers = False
     garbles_backticks = True  # seen on 9.7: `a``b` is listed as `aa`bb`
     lease = "lease_hours"

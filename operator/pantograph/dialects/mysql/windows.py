@@ -134,11 +134,11 @@ class Reader(base.WindowReader):
         Why equal tokens mean that nothing new was committed: an event that a window did not see is, at that window, in
         one of two places. Either its id was open: then the token asks whether it is visible now. Or its row was not in
         the index yet: then it is written after the token that was taken before the window, and the server counts a
-        write before it does it.
+        write before the writer can commit it.
         """
         with self._lock:
             open_, generation, pace = self._published, self._generation, self._pace
-        ((_, written),) = side.rows("show global status where variable_name = 'Handler_write'")
+        ((_, written),) = side.rows(f"show global status where variable_name = '{self._home.variant.writes}'")
         if not open_:
             return f"{generation}/{written}"
         # The side session is in autocommit and READ COMMITTED: each statement sees what is committed now.
