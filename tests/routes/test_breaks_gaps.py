@@ -104,7 +104,7 @@ def test_a_copy_misses_no_change_that_is_made_beside_it(make_pair: MakePair, eng
     pair.wait_equal(orders=ORDERS)
 
 
-@pytest.mark.parametrize("engine", ["mariadb"])
+@pytest.mark.parametrize("engine", ["mysql", "mariadb"])
 def test_what_is_committed_while_a_window_opens_is_in_the_next(make_pair: MakePair, engine: str) -> None:
     """A row is committed after the snapshot began and before the later looks of the same window."""
     from pantograph.dialects.mysql import windows
@@ -180,7 +180,7 @@ def _family(pair: Pair) -> None:
     pair.make("create table parents (id int primary key, name varchar(20))")
     pair.make("create table children (id int primary key, parent int)")
     pair.make("insert into parents values (1, 'p'), (2, 'q')", "insert into children values (10, 1), (20, 2)")
-    natives = {"mariadb": "longtext", "firebird": "blob sub_type text character set utf8"}
+    natives = {"mysql": "longtext", "mariadb": "longtext", "firebird": "blob sub_type text character set utf8"}
     text = natives.get(pair.destination.dialect, "text")
     pair.destination.execute(f"create table parents (id bigint primary key, name {text})")
     tie = "foreign key (parent) references parents (id)"
@@ -236,7 +236,7 @@ def test_rows_that_wait_and_are_changed_meanwhile_are_written_once(make_pair: Ma
 def test_two_rows_may_swap_a_value_that_is_unique(make_pair: MakePair, engine: str) -> None:
     pair = make_pair("sqlite", engine)
     _fill(pair, 4)
-    text = "varchar(80)" if engine in ("mariadb", "firebird") else "text"
+    text = "varchar(80)" if engine in ("mysql", "mariadb", "firebird") else "text"
     pair.destination.execute(f"create table orders (id bigint primary key, customer {text} unique, qty bigint)")
     _granted(pair, "orders")
     mirror = pair.start("orders")
@@ -450,7 +450,7 @@ def test_a_value_that_is_there_twice_is_not_told(make_pair: MakePair, engine: st
     """The drivers quote it, each in words of its own."""
     pair = make_pair("sqlite", engine)
     _fill(pair, 3)
-    text = "varchar(80)" if engine in ("mariadb", "firebird") else "text"
+    text = "varchar(80)" if engine in ("mysql", "mariadb", "firebird") else "text"
     columns = f"id bigint primary key, customer {text} unique, qty bigint"
     pair.destination.execute(f"create table orders ({columns})")
     _granted(pair, "orders")

@@ -40,9 +40,12 @@ CAPTURED = {
 }
 
 
+@pytest.mark.parametrize("source", ["mysql", "mariadb"])
 @pytest.mark.parametrize("engine", ENGINES)
-def test_families_that_are_deleted_renamed_and_let_go_are_equal_afterwards(make_pair: MakePair, engine: str) -> None:
-    pair = make_pair("mariadb", engine)
+def test_families_that_are_deleted_renamed_and_let_go_are_equal_afterwards(
+    make_pair: MakePair, engine: str, source: str
+) -> None:
+    pair = make_pair(source, engine)
     pair.make(*SHOP)
     mirror = pair.start(*CAPTURED)
     wait_until(lambda: mirrors.in_step(pair.destination) == len(CAPTURED), "in their stream")

@@ -26,7 +26,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _there(pair: Pair, *statements: str) -> None:
     """Tables at the destination, as the application that owns them makes them. TEXT: a text that may be unique."""
-    text = "varchar(80)" if pair.destination.dialect in ("mariadb", "firebird") else "text"
+    text = "varchar(80)" if pair.destination.dialect in ("mysql", "mariadb", "firebird") else "text"
     # Firebird knows no RESTRICT; what it does by itself is the same.
     restrict = "on delete no action" if pair.destination.dialect == "firebird" else "on delete restrict"
     for sql in statements:
@@ -284,6 +284,7 @@ def _ring(pair: Pair, null: str, deferrable: str = "") -> None:
         ("postgresql", "", ""),
         ("postgresql", "not null", DEFERRED),
         ("postgresql", "not null", "deferrable initially deferred"),
+        ("mysql", "", ""),
         ("mariadb", "", ""),
         ("sqlite", "", ""),
         ("sqlite", "not null", ""),
@@ -315,7 +316,7 @@ def test_a_ring_of_two_tables(make_pair: MakePair, engine: str, null: str, defer
     _unharmed(mirror, "t0", "t1")
 
 
-@pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
+@pytest.mark.parametrize("engine", ["postgresql", "mysql", "mariadb"])
 def test_a_ring_that_no_order_would_do_for_is_refused(make_pair: MakePair, engine: str) -> None:
     pair = make_pair("sqlite", engine)
     _ring(pair, "not null")
@@ -441,6 +442,7 @@ def test_a_key_that_changes_only_in_case(make_pair: MakePair, engine: str) -> No
     pair = make_pair(engine, engine)
     kind = {
         "postgresql": "citext",
+        "mysql": "varchar(20) collate utf8mb4_general_ci",
         "mariadb": "varchar(20) collate utf8mb4_general_ci",
         "sqlite": "varchar(20) collate nocase",
         "firebird": "varchar(20) character set utf8 not null collate unicode_ci",

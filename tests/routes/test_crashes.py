@@ -26,6 +26,7 @@ ENGINES = [
     ("mariadb", "mariadb"),
     ("postgresql", "sqlite"),
     ("firebird", "firebird"),
+    ("mysql", "mysql"),
 ]
 
 

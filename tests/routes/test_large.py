@@ -52,7 +52,7 @@ def test_the_image_is_given_up_by_a_large_window_and_comes_back_though_nothing_m
     assert mirror.seen().turns.get("page", 0) > 10
 
 
-@pytest.mark.parametrize("destination", ["postgresql", "mariadb", "sqlite"])
+@pytest.mark.parametrize("destination", ["postgresql", "mysql", "mariadb", "sqlite"])
 def test_a_truncate_within_a_large_window(make_pair: object, destination: str) -> None:
     pair = make_pair("postgresql", destination)  # type: ignore[operator]
     _start(pair)

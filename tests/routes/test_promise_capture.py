@@ -35,7 +35,7 @@ def _triggers(pair: Pair) -> list[str]:
     match pair.source.dialect:
         case "postgresql":
             sql = "select tgname from pg_trigger where not tgisinternal and tgrelid = 'orders'::regclass"
-        case "mariadb":
+        case "mysql" | "mariadb":
             sql = f"select trigger_name from information_schema.triggers where trigger_schema = '{pair.source.name}'"
         case "firebird":
             sql = "select trim(rdb$trigger_name) from rdb$triggers where rdb$relation_name = 'ORDERS'"
@@ -117,7 +117,7 @@ def test_2_a_table_that_is_another_one_is_noticed_and_answered(
     pair.wait_equal(orders=ORDERS)
 
 
-@pytest.mark.parametrize("engine", ["postgresql", "mariadb", "firebird"])
+@pytest.mark.parametrize("engine", ["postgresql", "mysql", "mariadb", "firebird"])
 def test_7_who_may_write_the_table_needs_nothing_else(make_pair: MakePair, engine: str) -> None:
     pair = make_pair(engine, "sqlite")
     _some(pair)
@@ -171,7 +171,7 @@ def test_7_installing_queues_behind_nobody(make_pair: MakePair) -> None:
     pair.wait_equal(orders=ORDERS)
 
 
-@pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
+@pytest.mark.parametrize("engine", ["postgresql", "mysql", "mariadb"])
 def test_7_a_captured_column_that_is_renamed_breaks_no_write(
     make_pair: MakePair, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,7 +238,7 @@ def _ours_left(pair: Pair) -> list[str]:
                 "select tgname from pg_trigger where not tgisinternal union all "
                 "select proname from pg_proc where proname like '%pantograph%'"
             )
-        case "mariadb":
+        case "mysql" | "mariadb":
             name = pair.source.name
             sql = (
                 f"select schema_name from information_schema.schemata where schema_name = 'pantograph_{name}' "

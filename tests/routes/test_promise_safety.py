@@ -31,7 +31,7 @@ def _at(pair: Pair, *statements: str) -> None:
 
 def _text(pair: Pair) -> str:
     """A type for texts of any length that may be unique."""
-    natives = {"mariadb": "longtext", "firebird": "blob sub_type text character set utf8"}
+    natives = {"mysql": "longtext", "mariadb": "longtext", "firebird": "blob sub_type text character set utf8"}
     return natives.get(pair.destination.dialect, "text")
 
 

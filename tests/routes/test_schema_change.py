@@ -11,10 +11,11 @@ from pantograph.reflector import process
 from tests.routes.conftest import Pair
 from tests.routes.test_shapes import wait_rows
 from tests.support import comparison, mirrors
+from tests.support.clients import FAMILY
 from tests.support.comparison import wait_until
 
 MakePair = Callable[[str, str], Pair]
-WIDENS = ("postgresql", "mariadb")
+WIDENS = ("postgresql", "mysql", "mariadb")
 """Engines that can change the type of a column."""
 
 
@@ -28,7 +29,7 @@ def retype(pair: Pair, column: str, native: str) -> None:
     """Give a column of items another type, as its owner would."""
     if pair.source.dialect == "postgresql":
         pair.make(f"alter table items alter column {column} type {native}")
-    elif pair.source.dialect == "mariadb":
+    elif pair.source.dialect in FAMILY:
         pair.make(f"alter table items modify column {column} {native}")
     else:
         columns = {"id": "int", "qty": "int", "note": "varchar(10)", column: native}
@@ -61,7 +62,7 @@ def others_go_on(pair: Pair, key: int) -> None:
     wait_until(lambda: (key,) in comparison.rows(pair.destination, "others", ["id"]), "the neighbour's row")
 
 
-@pytest.mark.parametrize("source", ["postgresql", "mariadb", "sqlite"])
+@pytest.mark.parametrize("source", ["postgresql", "mysql", "mariadb", "sqlite"])
 @pytest.mark.parametrize("destination", WIDENS)
 def test_a_wider_column_widens_the_destinations(make_pair: MakePair, source: str, destination: str) -> None:
     pair = make_pair(source, destination)
@@ -143,7 +144,7 @@ def test_a_type_that_would_lose_something_stops_with_the_statement_that_a_person
     wait_rows(pair, "items", "id qty note", [(1, "2026-01-02", "a"), (2, None, "b")])
 
 
-@pytest.mark.parametrize("destination", ["postgresql", "mariadb", "sqlite"])
+@pytest.mark.parametrize("destination", ["postgresql", "mysql", "mariadb", "sqlite"])
 def test_retyped_stop_waits_for_a_person(make_pair: MakePair, destination: str) -> None:
     pair = make_pair("postgresql", destination)
     spec: dict[str, Any] = {"schemaChange": {"retyped": "Stop"}}
@@ -165,7 +166,7 @@ def test_retyped_stop_waits_for_a_person(make_pair: MakePair, destination: str) 
     pair.start().wait_phase("Streaming")
 
 
-@pytest.mark.parametrize("engine", ["postgresql", "mariadb", "sqlite"])
+@pytest.mark.parametrize("engine", ["postgresql", "mysql", "mariadb", "sqlite"])
 def test_a_dropped_column_is_kept_at_the_destination_or_stops(make_pair: MakePair, engine: str) -> None:
     pair = make_pair(engine, "postgresql" if engine == "sqlite" else "sqlite")
     stop: dict[str, Any] = {"schemaChange": {"dropped": "Stop"}}

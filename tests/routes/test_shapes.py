@@ -213,7 +213,7 @@ def test_a_reflection_by_another_key_comes_later_and_the_first_goes_on(make_pair
         pair.stop()
 
 
-@pytest.mark.parametrize("engine", ["postgresql", "mariadb", "sqlite"])
+@pytest.mark.parametrize("engine", ["postgresql", "mysql", "mariadb", "sqlite"])
 def test_a_column_that_is_copied_no_more_refuses_no_rows(
     make_pair: MakePair, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

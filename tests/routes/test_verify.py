@@ -27,7 +27,7 @@ from pantograph.pipeline.verification import Difference, Pace, Result
 from pantograph.reflector import streams
 from tests.routes.conftest import Pair
 from tests.support import mirrors
-from tests.support.clients import Client
+from tests.support.clients import FAMILY, Client
 
 MakePair = Callable[[str, str], Pair]
 
@@ -145,6 +145,7 @@ def test_one_changed_bit_in_one_column_is_found(pair: Pair) -> None:
 
 BYTES = {
     "postgresql": "bytea",
+    "mysql": "varbinary(100)",
     "mariadb": "varbinary(100)",
     "sqlite": "blob",
     "firebird": "varchar(100) character set octets",
@@ -162,15 +163,15 @@ def _moments(pair: Pair) -> str:
     source, destination = pair.source.dialect, pair.destination.dialect
     if source == "sqlite" and destination == "firebird":
         return "date"  # SQLite's own have more digits of a second
-    if source == "postgresql" and destination in ("mariadb", "firebird"):
+    if source == "postgresql" and destination in (*FAMILY, "firebird"):
         return "timestamp(0)"
-    return "datetime" if source == "mariadb" or (source, destination) == ("sqlite", "mariadb") else "timestamp"
+    return "datetime" if source in FAMILY or (source == "sqlite" and destination in FAMILY) else "timestamp"
 
 
 @pytest.mark.parametrize("kind", KEYS)
 def test_keys_that_two_engines_sort_unlike(pair: Pair, kind: str) -> None:
     native, value = KEYS[kind]
-    if kind == "a text" and pair.source.dialect == "mariadb":
+    if kind == "a text" and pair.source.dialect in FAMILY:
         native += " collate utf8mb4_bin"
     if kind == "a moment":
         native = _moments(pair)
@@ -318,9 +319,13 @@ FOR_FIREBIRD: dict[str, tuple[str, list[tuple[Any, ...]]]] = {
 """What Firebird has room for: 18 digits, and four of a second."""
 
 
+for kinds in (TYPES, FOR_FIREBIRD):
+    kinds["mysql"] = kinds["mariadb"]
+
+
 def test_equal_rows_of_every_type_have_no_difference(pair: Pair) -> None:
     create, rows = (FOR_FIREBIRD if pair.destination.dialect == "firebird" else TYPES)[pair.source.dialect]
-    if pair.destination.dialect == "mariadb":
+    if pair.destination.dialect in FAMILY:
         # It has no decimals without a precision.
         create = create.replace("dd numeric", "dd numeric(40,5)").replace("dd decimal_text", "dd decimal_text(40,5)")
     pair.make(create)
@@ -337,7 +342,7 @@ def test_equal_rows_of_every_type_have_no_difference(pair: Pair) -> None:
 
 
 def test_floats_are_compared_by_value_to_the_last_bit(pair: Pair) -> None:
-    native = {"mariadb": "double", "sqlite": "real"}.get(pair.source.dialect, "double precision")
+    native = {"mysql": "double", "mariadb": "double", "sqlite": "real"}.get(pair.source.dialect, "double precision")
     pair.make(f"create table weights (id int primary key, kg {native})")
     values = [0.1, 1 / 3, -1e-300, 1.7976931348623157e308, 5e-324, 2.0**60, 0.0]
     for n, value in enumerate(values):
@@ -413,7 +418,7 @@ def test_a_busy_writer_causes_no_false_alarm_and_hides_no_difference(pair: Pair)
 
 
 def test_a_busy_writer_and_keys_that_are_compared_by_hash(pair: Pair) -> None:
-    collate = " collate utf8mb4_bin" if pair.source.dialect == "mariadb" else ""
+    collate = " collate utf8mb4_bin" if pair.source.dialect in FAMILY else ""
     pair.make(f"create table things (code varchar(20){collate} not null primary key, qty int)")
     for n in range(300):
         pair.app.run("insert into things values (?, 0)", f"k{n}")
@@ -455,7 +460,7 @@ def test_what_has_not_been_copied_cannot_be_compared(pair: Pair) -> None:
     running(pair)
     with foreign_hand(pair) as client:
         table = "pantograph.checkpoints" if pair.destination.dialect == "postgresql" else "pantograph_checkpoints"
-        if pair.destination.dialect == "mariadb":
+        if pair.destination.dialect in FAMILY:
             table = f"`pantograph_{pair.destination.name}`.checkpoints"
         pair.stop()
         client.run(f"delete from {table} where name like 'reflection/%'")
@@ -507,13 +512,14 @@ TRIGGERS: dict[str, list[str]] = {
         "create trigger meddle after update on items when new.id = 42 and new.qty <> -7 "
         "begin update items set qty = -7 where id = 42; end",
     ],
-    "mariadb": [
-        "create trigger meddle before update on items for each row set new.qty = if(new.id = 42, -7, new.qty)",
-    ],
     "firebird": [
         "create trigger meddle for items before insert or update as begin if (new.id = 42) then new.qty = -7; end",
     ],
 }
+for engine in FAMILY:
+    TRIGGERS[engine] = [
+        "create trigger meddle before update on items for each row set new.qty = if(new.id = 42, -7, new.qty)"
+    ]
 
 
 def test_a_repair_that_does_not_hold_is_told_by_column_and_not_tried_again(pair: Pair) -> None:

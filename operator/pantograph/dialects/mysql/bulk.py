@@ -374,6 +374,10 @@ def upsert(session: Session, target: Target, staged: Staged) -> int:
 
 
 NO_DEFAULT = "1364"
+KEPT = "/*+ NO_MERGE(s) */ "
+"""A stage that looks at the destination stays a table of its own: merged into the statement, it would be read from the
+table that is updated, which MySQL refuses (1093). To MariaDB it is a comment."""
+
 _UPDATE = "'update'"
 
 
@@ -460,7 +464,7 @@ def update(session: Session, target: Target, staged: Staged) -> int:
         )
         differ = " or ".join(differing)
         changed = session.direct(
-            f"update {staged.source} straight_join {target.table} as d on {target.matches} "
+            f"update {KEPT}{staged.source} straight_join {target.table} as d on {target.matches} "
             f"set {sets} where s.present = 1 and ({differ})"
         )
     return changed
@@ -501,4 +505,6 @@ def blank(session: Session, target: Target, staged: Staged, columns: Sequence[st
     """Set columns to NULL by a join, for an UPDATE does not look up the keys that a subquery yields."""
     sets = ", ".join(f"d.{target.quote(name)} = null" for name in columns)
     only = " where s.present = 0" if absent_only else ""
-    session.direct(f"update {staged.source} straight_join {target.table} as d on {target.matches} set {sets}{only}")
+    session.direct(
+        f"update {KEPT}{staged.source} straight_join {target.table} as d on {target.matches} set {sets}{only}"
+    )
