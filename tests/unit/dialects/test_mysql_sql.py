@@ -4,6 +4,7 @@ import dataclasses
 import random
 
 import pymysql
+import pymysql.cursors
 import pytest
 
 from pantograph import dialects, errors
@@ -375,4 +376,4 @@ def test_tls_modes():
 def test_an_unknown_option_is_refused_before_connecting():
     address = Address("mariadb", options={"colour": "red"})
     with pytest.raises(errors.SpecError, match="colour"):
-        connections.connect(address, Role.READER, 1, "", "max_statement_time = {seconds}", 0)
+        connections.connect(address, Role.READER, 1, "", "max_statement_time = {seconds}", 0, pymysql.cursors.Cursor)

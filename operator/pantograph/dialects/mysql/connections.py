@@ -44,11 +44,20 @@ _AS_TEXT = (
 _CONVERTERS = {key: value for key, value in pymysql.converters.conversions.items() if key not in _AS_TEXT}
 
 
-def connect(address: Address, role: Role, timeout: float, sql_mode: str, settings: str, ddl_wait: int) -> Any:
+def connect(
+    address: Address,
+    role: Role,
+    timeout: float,
+    sql_mode: str,
+    settings: str,
+    ddl_wait: int,
+    cursor: type[pymysql.cursors.Cursor],
+) -> Any:
     """A connection in autocommit.
 
     sql_mode: beside the modes of both engines. settings: more of the session's variables, `{seconds}` in it a
     statement's time limit. ddl_wait: the least time that DDL can be made to wait for a lock, in seconds.
+    cursor: a writer's.
     """
     unknown = sorted(set(address.options) - set(_OPTIONS))
     if unknown:
@@ -69,12 +78,13 @@ def connect(address: Address, role: Role, timeout: float, sql_mode: str, setting
         "read_timeout": _STATEMENT[role] + 30,
         "write_timeout": _STATEMENT[role] + 30,
         "conv": _CONVERTERS,
+        "cursorclass": cursor if role is Role.WRITER else pymysql.cursors.Cursor,
         "program_name": f"pantograph-{role.value}",
         **_tls(address),
         **{name: _OPTIONS[name](value) for name, value in address.options.items()},
     }
     try:
-        raw = pymysql.connect(**arguments)
+        raw: Any = pymysql.connect(**arguments)
     except pymysql.err.OperationalError as error:
         if error.args[0] != NO_DATABASE:
             raise

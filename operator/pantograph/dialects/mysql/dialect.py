@@ -20,6 +20,7 @@ from pantograph.dialects.mysql import (
     grants,
     inspection,
     lines,
+    reopening,
     types,
     variants,
     windows,
@@ -61,6 +62,7 @@ class MySQL(base.Dialect):
     meta_integer = "signed"
     # What the catalog says of a table may be a day old otherwise.
     settings: ClassVar[str] = "max_execution_time = {seconds} * 1000, information_schema_stats_expiry = 0"
+    writer_cursor: ClassVar[type[pymysql.cursors.Cursor]] = reopening.Cursor
     catalog: ClassVar[inspection.Catalog] = inspection.MYSQL
     variant: ClassVar[variants.Variant] = variants.MYSQL
 
@@ -78,8 +80,9 @@ class MySQL(base.Dialect):
 
     def connect(self, role: base.Role, timeout: float) -> Any:
         return connections.connect(
-            self.address, role, timeout, self.variant.sql_mode, self.settings, int(self.features.ddl_lock_wait)
-        )
+            self.address, role, timeout, self.variant.sql_mode, self.settings, int(self.features.ddl_lock_wait),
+            self.writer_cursor,
+        )  # fmt: skip
 
     def translate(self, error: BaseException) -> errors.DatabaseError | None:
         return connections.translate(error)
@@ -408,6 +411,7 @@ class MariaDB(MySQL):
     name = "mariadb"
     features = dataclasses.replace(MySQL.features, ddl_lock_wait=0.0)
     settings = "max_statement_time = {seconds}"
+    writer_cursor = pymysql.cursors.Cursor
     catalog = inspection.MARIADB
     variant = variants.MARIADB
 
