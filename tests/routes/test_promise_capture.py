@@ -201,6 +201,8 @@ def test_8_capture_ends_by_itself_and_a_sweep_follows(make_pair: MakePair, engin
     (events,) = _event_tables(pair)
     lease = f"select until from {mirrors.ours(pair.source, 'lease')}"
     wait_until(lambda: pair.source.execute(lease, role="superuser")[0][0] < time.time() - 1, "the lease is over")
+    if pair.source.dialect == "mysql":  # which keeps it to the hour
+        pair.source.execute(f"update {mirrors.ours(pair.source, 'lease_hours')} set hour = 0", role="superuser")
     before = pair.source.execute(f"select count(*) from {events}", role="superuser")
     pair.make("insert into orders values (4, 'unseen', 4)", "update orders set qty = 9 where id = 1")
     assert pair.source.execute(f"select count(*) from {events}", role="superuser") == before

@@ -91,13 +91,13 @@ def connect(
         # Of a table in a statement the same number says only that it is not there.
         raise errors.Refused("there is no such database (error 1049)", code=str(NO_DATABASE)) from error
     try:
-        with raw.cursor() as cursor:
+        with raw.cursor() as first:
             isolation = _ISOLATION.get(role, "read committed")
             # DDL waits for nobody: CREATE TRIGGER locks the parents of its table too, and of two that wait for each
             # other the server kills the one that writes rows, the application's.
             table_lock = ddl_wait if role is Role.ADMIN else 20
-            cursor.execute(f"set session transaction isolation level {isolation}")
-            cursor.execute(
+            first.execute(f"set session transaction isolation level {isolation}")
+            first.execute(
                 f"set session sql_mode = '{SQL_MODE}{sql_mode}', time_zone = '+00:00', "
                 f"innodb_lock_wait_timeout = {_ROW_LOCK[role]}, lock_wait_timeout = {table_lock}, "
                 # An UPDATE that joins keeps what it is going to write in a table that should not go to the disk.
