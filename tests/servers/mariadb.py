@@ -11,6 +11,7 @@ from typing import Any
 
 import pymysql
 import pymysql.connections
+import pymysql.constants.CLIENT
 
 from tests.servers import processes
 from tests.servers.base import MARK, SIDES, Server, TestDatabase, roles_of
@@ -176,6 +177,7 @@ def connect(
         charset="utf8mb4",
         autocommit=True,
         local_infile=True,
+        client_flag=pymysql.constants.CLIENT.MULTI_STATEMENTS,
         ssl_disabled=True,
         connect_timeout=10,
     )

@@ -26,9 +26,9 @@ from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
 from typing import Any
 
-from tests.servers import Firebird, MariaDB, PostgreSQL, SQLite, TestDatabase
+from tests.servers import Firebird, MariaDB, MySQL, PostgreSQL, SQLite, TestDatabase
 from tests.support import comparison, mirrors
-from tests.support.clients import READ_ONLY, Client
+from tests.support.clients import FAMILY, READ_ONLY, Client
 
 ROWS = 1000
 WRITER_SPAN = 1_000_000_000
@@ -117,6 +117,11 @@ def at_once(client: Client, statements: list[str]) -> None:
     if client.dialect == "mariadb":
         body = "; ".join(["start transaction", *statements])
         client.run(f"begin not atomic declare exit handler for sqlexception begin rollback; resignal; end; {body}; end")
+    elif client.dialect == "mysql":
+        cursor = client.raw.cursor()
+        cursor.execute("; ".join(["start transaction", *statements]))
+        while cursor.nextset():
+            pass
     elif client.dialect == "firebird":
         # A block cannot end its transaction.
         client.begin()
@@ -130,7 +135,7 @@ def read(destination: TestDatabase, end: Event, reads: Any, torn: Any, waived: A
     """Repeatable reads of the destination: is any transaction half there although it says that it is an image?"""
     client = Client(destination, "superuser")
     checkpoints = mirrors.ours(destination, "checkpoints")
-    if destination.dialect == "mariadb":
+    if destination.dialect in FAMILY:
         client.run("set session transaction isolation level repeatable read")
     while not end.is_set():
         try:
@@ -257,14 +262,15 @@ def servers(engine: str) -> Any:
         files = SQLite()
         yield files.make_database("source"), files.make_database("destination")
         return
-    kind = {"postgresql": PostgreSQL, "mariadb": MariaDB, "firebird": Firebird}[engine]
+    kind = {"postgresql": PostgreSQL, "mysql": MySQL, "mariadb": MariaDB, "firebird": Firebird}[engine]
     with kind.start() as a, kind.start() as b:
         yield a.make_database("source"), b.make_database("destination")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--engine", choices=["postgresql", "mariadb", "sqlite", "firebird"], default="postgresql")
+    engines = ["postgresql", "mysql", "mariadb", "sqlite", "firebird"]
+    parser.add_argument("--engine", choices=engines, default="postgresql")
     parser.add_argument("--transactions", type=int, default=500_000)
     parser.add_argument("--seconds", type=float, default=3600.0)
     arguments = parser.parse_args()

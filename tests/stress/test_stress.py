@@ -6,12 +6,15 @@ import pytest
 
 from tests.stress.run import servers, stress
 
-ENGINES = ["postgresql", "mariadb", "sqlite", pytest.param("firebird", marks=pytest.mark.night)]
+NIGHT = ("mysql", "firebird")
+ENGINES = ["postgresql", "mariadb", "sqlite", *(pytest.param(name, marks=pytest.mark.night) for name in NIGHT)]
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("engine", ENGINES)
-def test_writers_kills_and_readers(engine: str) -> None:
+def test_writers_kills_and_readers(request: pytest.FixtureRequest, engine: str) -> None:
+    if engine == "mysql":
+        request.getfixturevalue("mysql_server")  # skips where there is none
     with servers(engine) as (source, destination):
         report = stress(source, destination, transactions=1_000_000, seconds=20.0)
     assert report.clean, report

@@ -339,10 +339,11 @@ def home(name: str, ours: Name, quote: Quote, variant: Variant) -> list[str]:
     ]
 
 
-def blind_spots(shape: TableShape) -> tuple[str, ...]:
-    """What no trigger sees on a table of this family."""
+def blind_spots(shape: TableShape, *, names_of_ascii: bool = False) -> tuple[str, ...]:
+    """What no trigger sees on a table of this family. names_of_ascii: only such tables have an identity."""
     spots = [
-        "TRUNCATE fires no trigger; it is noticed by the table's new identity, where the PROCESS privilege is granted",
+        "TRUNCATE fires no trigger; it is noticed by the table's new identity, where the PROCESS privilege is granted"
+        + (", but not on a table whose name is not of ASCII" if names_of_ascii else ""),
         "a table that is swapped in under this name (RENAME, online schema changers) has no triggers of ours until the "
         "next look",
         "what replication replays row by row fires no trigger on a replica",

@@ -235,7 +235,8 @@ class MySQL(base.Dialect):
 
     def blind_spots(self, shape: TableShape) -> tuple[str, ...]:
         seen = Capture(names.capture_id(shape.schema, shape.name), shape.schema, shape.name, shape.key, shape.key, "")
-        return (*capture.blind_spots(shape), *self._rendering(seen).cascades(shape).gaps(), *shape.cautions)
+        spots = capture.blind_spots(shape, names_of_ascii=not self.catalog.in_files)
+        return (*spots, *self._rendering(seen).cascades(shape).gaps(), *shape.cautions)
 
     def now(self) -> str:
         return "cast(unix_timestamp(sysdate(6)) as double)"
