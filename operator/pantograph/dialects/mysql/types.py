@@ -48,7 +48,8 @@ def logical(native: str, length: int = 0, *, json: bool = False) -> LogicalType:
     unsigned = " unsigned" in native and name not in _TEXTS
     first = numbers[0] if numbers else 0
     if json or name == "json":
-        return LogicalType(Kind.JSON, native=native)
+        # MySQL writes a document anew in an order and with blanks of its own; PostgreSQL's `json` keeps it as it came.
+        return LogicalType(Kind.JSON, native="json of MySQL" if name == "json" else native)
     if (name == "tinyint" and first == 1 and not unsigned) or (name == "bit" and first <= 1):
         return LogicalType(Kind.BOOLEAN, native=native)
     if name in _INTEGERS:
