@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.servers import Firebird, MariaDB, MySQL, PostgreSQL, Server, SQLite, TestDatabase, mysql
+from tests.servers import Firebird, MariaDB, MySQL, PostgreSQL, Server, SQLite, SQLServer, TestDatabase, mssql, mysql
 
 EXPECTED_SKIPS = pathlib.Path(__file__).with_name("expected-skips.txt")
 
@@ -139,13 +139,22 @@ def firebird() -> Iterator[Server]:
     yield from _running(Firebird)
 
 
+@pytest.fixture(scope="session")
+def sqlserver() -> SQLServer:
+    """The SQL Server that the environment names; the test is skipped where it names none."""
+    at = mssql.named()
+    if at is None:
+        pytest.skip(mssql.UNNAMED)
+    return SQLServer(at)
+
+
 _numbers = itertools.count(1)
 
 
-def _databases(server: Callable[[], Server | SQLite]) -> Iterator[MakeDatabase]:
+def _databases(server: Callable[[], Server | SQLite | SQLServer]) -> Iterator[MakeDatabase]:
     made: list[TestDatabase] = []
 
-    def make(name: str | None = None, on: Server | SQLite | None = None) -> TestDatabase:
+    def make(name: str | None = None, on: Server | SQLite | SQLServer | None = None) -> TestDatabase:
         made.append((on or server()).make_database(name or f"t{next(_numbers)}"))
         return made[-1]
 
@@ -176,6 +185,12 @@ def mysql_db(request: pytest.FixtureRequest) -> Iterator[MakeDatabase]:
 def fb_db(request: pytest.FixtureRequest) -> Iterator[MakeDatabase]:
     """`fb_db(name=None, on=None)` makes a fresh database on the run's Firebird, or on another server."""
     yield from _databases(lambda: request.getfixturevalue("firebird"))
+
+
+@pytest.fixture
+def ms_db(request: pytest.FixtureRequest) -> Iterator[MakeDatabase]:
+    """`ms_db(name=None)` makes a fresh database on the SQL Server that the environment names."""
+    yield from _databases(lambda: request.getfixturevalue("sqlserver"))
 
 
 @pytest.fixture

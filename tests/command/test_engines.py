@@ -6,16 +6,25 @@ import pytest
 
 from tests.command.conftest import reflection, source_table, wait_for, write
 
-ROUTES = [("pg_db", "my_db"), ("my_db", "pg_db"), ("pg_db", "pg_db"), ("pg_db", "sqlite_db")]
+ROUTES = [
+    ("pg_db", "my_db"),
+    ("my_db", "pg_db"),
+    ("pg_db", "pg_db"),
+    ("pg_db", "sqlite_db"),
+    ("pg_db", "ms_db"),
+    ("ms_db", "pg_db"),
+]
 
 OURS = {
     "postgresql": "select count(*) from pg_namespace where nspname = 'pantograph'",
     "mariadb": "select count(*) from information_schema.schemata where schema_name like 'pantograph\\_{}'",
     "sqlite": "select count(*) from sqlite_master where name like 'pantograph%'",
+    "mssql": "select count(*) from sys.schemas where name = 'pantograph'",
 }
 TRIGGERS = {
     "postgresql": "select count(*) from pg_trigger where not tgisinternal",
     "mariadb": "select count(*) from information_schema.triggers where trigger_schema = '{}'",
+    "mssql": "select count(*) from sys.triggers",
 }
 
 

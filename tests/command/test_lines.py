@@ -48,20 +48,6 @@ def test_everything_that_is_wrong_is_told_at_once(call, shop):
     assert any("spec.destination.table" in line for line in lines)
 
 
-def test_what_does_not_act_yet_is_refused_by_name(call, shop):
-    shop.documents[1]["spec"] = {
-        "dialect": "mssql",
-        "host": "h",
-        "database": "d",
-        "credentials": {"secretName": "copy"},
-    }
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "copy"}}
-    secret["stringData"] = {"username": "u", "password": "p"}
-    ended = call("run", "-f", write(shop.folder, [*shop.documents, secret]))
-    assert ended.returncode == 2
-    assert complaints(ended)[0].partition("(Database copy): ")[2].startswith("spec.dialect: mssql does not act yet")
-
-
 def test_a_file_that_is_not_there(call):
     ended = call("run", "-f", "nowhere.yaml")
     assert (ended.returncode, complaints(ended)) == (2, ["nowhere.yaml: cannot be read: No such file or directory"])

@@ -14,7 +14,9 @@ from tests.support import comparison, mirrors
 from tests.support.clients import Client
 
 ENGINES = {"postgresql": "pg_db", "mysql": "mysql_db", "mariadb": "my_db", "sqlite": "sqlite_db", "firebird": "fb_db"}
-MANY_WRITERS = ("postgresql", "mysql", "mariadb", "firebird")
+NAMED = {"mssql": "ms_db"}
+"""Engines of which no test can start a server: they are skipped, loudly, where the environment names none."""
+MANY_WRITERS = ("postgresql", "mysql", "mariadb", "firebird", "mssql")
 """Engines where two transactions can be open for writing at once."""
 
 
@@ -65,7 +67,9 @@ class Pair:
 
 
 def _make(request: pytest.FixtureRequest, source: str, destination: str) -> Iterator[Pair]:
-    make_source, make_destination = (request.getfixturevalue(ENGINES[one]) for one in (source, destination))
+    make_source, make_destination = (
+        request.getfixturevalue({**ENGINES, **NAMED}[one]) for one in (source, destination)
+    )
     pair = Pair(make_source(), make_destination())
     yield pair
     pair.stop()
@@ -73,7 +77,13 @@ def _make(request: pytest.FixtureRequest, source: str, destination: str) -> Iter
 
 
 ROUTES = [(s, d) for s in ENGINES for d in ENGINES]
-
+NAMED_ROUTES = [
+    ("sqlite", "mssql"),
+    ("postgresql", "mssql"),
+    ("mssql", "mssql"),
+    ("mssql", "postgresql"),
+    ("mssql", "sqlite"),
+]
 
 RING = [
     ("postgresql", "mariadb"),

@@ -10,7 +10,7 @@ import pytest
 
 from pantograph.pipeline.turn import Limits
 from pantograph.reflector import streams
-from tests.routes.conftest import ENGINES, Pair
+from tests.routes.conftest import ENGINES, NAMED, Pair
 from tests.support import mirrors
 from tests.support.comparison import rows, wait_until
 
@@ -26,9 +26,9 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _there(pair: Pair, *statements: str) -> None:
     """Tables at the destination, as the application that owns them makes them. TEXT: a text that may be unique."""
-    text = "varchar(80)" if pair.destination.dialect in ("mysql", "mariadb", "firebird") else "text"
-    # Firebird knows no RESTRICT; what it does by itself is the same.
-    restrict = "on delete no action" if pair.destination.dialect == "firebird" else "on delete restrict"
+    text = "varchar(80)" if pair.destination.dialect in ("mysql", "mariadb", "firebird", "mssql") else "text"
+    # These know no RESTRICT; what they do by themselves is the same.
+    restrict = "on delete no action" if pair.destination.dialect in ("firebird", "mssql") else "on delete restrict"
     for sql in statements:
         pair.destination.execute(sql.replace("TEXT", text).replace("on delete restrict", restrict))
     if pair.destination.dialect == "postgresql":
@@ -85,7 +85,7 @@ def _image(pair: Pair) -> bool:
     return bool(json.loads(state).get("image", True))
 
 
-each_engine = pytest.mark.parametrize("engine", ENGINES)
+each_engine = pytest.mark.parametrize("engine", [*ENGINES, *NAMED])
 
 
 # -- parents and children ----------------------------------------------------------------------------------------------

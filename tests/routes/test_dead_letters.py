@@ -11,7 +11,7 @@ import pytest
 from pantograph.pipeline import deadletters
 from pantograph.pipeline.turn import Limits
 from pantograph.reflector import streams
-from tests.routes.conftest import ENGINES, Pair
+from tests.routes.conftest import ENGINES, NAMED, Pair
 from tests.support import mirrors
 from tests.support.clients import Client
 from tests.support.comparison import rows, wait_until
@@ -28,7 +28,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _there(pair: Pair, more: str = "check (qty < 100)") -> None:
     """A table at the destination with a constraint that the source does not have."""
-    text = "varchar(80)" if pair.destination.dialect in ("mysql", "mariadb", "firebird") else "text"
+    text = "varchar(80)" if pair.destination.dialect in ("mysql", "mariadb", "firebird", "mssql") else "text"
     pair.destination.execute(f"create table orders (id bigint primary key, customer {text}, qty bigint, {more})")
     if pair.destination.dialect == "postgresql":
         user = pair.destination.roles["destination"][0]  # type: ignore[attr-defined]
@@ -68,7 +68,7 @@ def _without(pair: Pair, *refused: int) -> bool:
     return [row for row in rows(pair.destination, "orders", ORDERS) if row[0] not in refused] == wanted
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", [*ENGINES, *NAMED])
 def test_the_rest_of_a_window_is_committed(make_pair: MakePair, engine: str) -> None:
     """Two of many rows are refused, for different reasons; all others arrive, and the two are listed with theirs."""
     pair = make_pair("sqlite", engine)
@@ -92,7 +92,7 @@ def test_the_rest_of_a_window_is_committed(make_pair: MakePair, engine: str) -> 
     assert not _image(pair)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", [*ENGINES, *NAMED])
 def test_a_row_that_succeeds_is_no_dead_letter_any_more(make_pair: MakePair, engine: str) -> None:
     """By its key's next event: a change, or its end."""
     pair = make_pair("sqlite", engine)
@@ -116,7 +116,7 @@ def test_a_row_that_succeeds_is_no_dead_letter_any_more(make_pair: MakePair, eng
 
 
 @pytest.mark.usefixtures("_restored")
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", [*ENGINES, *NAMED])
 def test_a_dead_letter_is_tried_again_when_it_is_made_due_and_when_its_reflection_begins_anew(
     make_pair: MakePair, engine: str
 ) -> None:
@@ -155,6 +155,9 @@ def _relax(pair: Pair) -> None:
             "where rdb$relation_name = 'ORDERS' and rdb$constraint_type = 'CHECK'"
         )
         pair.destination.execute(f"alter table orders drop constraint {name}")
+    elif pair.destination.dialect == "mssql":
+        ((name,),) = pair.destination.execute("select name from sys.check_constraints")
+        pair.destination.execute(f"alter table orders drop constraint {name}")
     else:
         client = Client(pair.destination)
         client.run("pragma writable_schema = on")
@@ -174,7 +177,7 @@ def _restored(request: pytest.FixtureRequest) -> Iterator[None]:
         database.execute("set global check_constraint_checks = on", role="superuser")
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", [*ENGINES, *NAMED])
 def test_a_reflection_that_stops_says_how_many_rows_and_why_and_not_which(make_pair: MakePair, engine: str) -> None:
     """Which they are is in the destination, for those who may look there; it goes on when the rows are mended."""
     pair = make_pair("sqlite", engine)
@@ -198,7 +201,7 @@ def test_a_reflection_that_stops_says_how_many_rows_and_why_and_not_which(make_p
     wait_until(lambda: not letters(pair, "refused"), "forgotten")
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", [*ENGINES, *NAMED])
 def test_a_sweep_goes_on_without_the_rows_that_are_refused(make_pair: MakePair, engine: str) -> None:
     pair = make_pair("sqlite", engine)
     _fill(pair, 300)
@@ -213,7 +216,7 @@ def test_a_sweep_goes_on_without_the_rows_that_are_refused(make_pair: MakePair, 
     pair.wait_equal(orders=ORDERS)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", [*ENGINES, *NAMED])
 def test_pages_of_a_large_window_go_on_without_the_rows_that_are_refused(make_pair: MakePair, engine: str) -> None:
     pair = make_pair("sqlite", engine)
     _fill(pair, 20)
@@ -241,7 +244,7 @@ def test_rows_that_cannot_even_be_read_as_what_they_are_declared_are_dead_letter
     wait_until(lambda: not letters(pair), "none left")
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", [*ENGINES, *NAMED])
 def test_a_row_that_cannot_be_deleted_is_a_dead_letter(make_pair: MakePair, engine: str) -> None:
     """Somebody else's row points at it."""
     pair = make_pair("sqlite", engine)

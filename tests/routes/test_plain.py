@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.routes.conftest import MANY_WRITERS, ROUTES, Pair, pair_of
+from tests.routes.conftest import MANY_WRITERS, NAMED_ROUTES, ROUTES, Pair, pair_of
 from tests.support.clients import Client
 from tests.support.comparison import count, difference, wait_until
 
-pair = pair_of(ROUTES)
+pair = pair_of([*ROUTES, *NAMED_ROUTES])
 ORDERS = ("id", "customer", "qty")
 CREATE = "create table orders (id int primary key, customer varchar(40), qty int)"
 

@@ -11,8 +11,9 @@ Nothing here knows pytest, nor the package: a benchmark uses it as the suites do
 from tests.servers.base import Server, TestDatabase
 from tests.servers.firebird import Firebird
 from tests.servers.mariadb import MariaDB
+from tests.servers.mssql import SQLServer
 from tests.servers.mysql import MySQL
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.sqlite import SQLite
 
-__all__ = ["Firebird", "MariaDB", "MySQL", "PostgreSQL", "SQLite", "Server", "TestDatabase"]
+__all__ = ["Firebird", "MariaDB", "MySQL", "PostgreSQL", "SQLServer", "SQLite", "Server", "TestDatabase"]

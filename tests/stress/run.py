@@ -2,6 +2,8 @@
 
     PYTHONPATH=operator python -m tests.stress.run --engine postgresql --transactions 500000
 
+SQL Server is the source where it is asked for, of a PostgreSQL, and is the one that PANTOGRAPH_TEST_MSSQL names.
+
 Eight writers work on four tables: each transaction raises one row of `lefts` and one of `rights`, inserts a row into
 `journal` and says in `marks` which one it was; some are rolled back, some stay open for a while. All along, a reader
 takes repeatable reads of the destination and looks whether a transaction is half there, and a control reads the events
@@ -26,7 +28,7 @@ from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
 from typing import Any
 
-from tests.servers import Firebird, MariaDB, MySQL, PostgreSQL, SQLite, TestDatabase
+from tests.servers import Firebird, MariaDB, MySQL, PostgreSQL, SQLite, SQLServer, TestDatabase, mssql
 from tests.support import comparison, mirrors
 from tests.support.clients import FAMILY, READ_ONLY, Client
 
@@ -39,13 +41,15 @@ LINGERS, LONG_LASTS = 0.2, 3.0
 
 @dataclasses.dataclass
 class Report:
-    """What was counted. waived: reads while the destination said that it is no image. control: events that the naive
-    reader lost, None where it can lose none."""
+    """What was counted. images: different states of the destination that were read; where they are few, the reflector
+    hardly came to move anything while it was written. waived: reads while the destination said that it is no image.
+    control: events that the naive reader lost, None where it can lose none."""
 
     committed: int = 0
     rolled_back: int = 0
     seconds: float = 0.0
     reads: int = 0
+    images: int = 0
     torn: int = 0
     waived: int = 0
     lost: int = 0
@@ -127,13 +131,16 @@ def at_once(client: Client, statements: list[str]) -> None:
         client.begin()
         client.run(f"execute block as begin {' '.join(f'{one};' for one in statements[:-1])} end")
         client.run(statements[-1])
+    elif client.dialect == "mssql":
+        # Counted, each statement would be an answer of its own, and only the first one's mistakes are heard.
+        client.run("; ".join(["set nocount on; begin transaction", *statements[:-1], f"{statements[-1]} transaction"]))
     else:
         client.run("; ".join(["begin", *statements]))
 
 
-def read(destination: TestDatabase, end: Event, reads: Any, torn: Any, waived: Any) -> None:
+def read(destination: TestDatabase, end: Event, reads: Any, images: Any, torn: Any, waived: Any) -> None:
     """Repeatable reads of the destination: is any transaction half there although it says that it is an image?"""
-    client = Client(destination, "superuser")
+    client, last = Client(destination, "superuser"), None
     checkpoints = mirrors.ours(destination, "checkpoints")
     if destination.dialect in FAMILY:
         client.run("set session transaction isolation level repeatable read")
@@ -161,6 +168,9 @@ def read(destination: TestDatabase, end: Event, reads: Any, torn: Any, waived: A
         there = [0 if found is None else found % WRITER_SPAN for found in newest]
         with reads.get_lock():
             reads.value += 1
+        if last != (last := (left, said)):
+            with images.get_lock():
+                images.value += 1
         if not json.loads(state).get("image", True):
             with waived.get_lock():
                 waived.value += 1
@@ -173,11 +183,14 @@ def control(source: TestDatabase, end: Event, seen: Any) -> None:
     """The reader that everybody writes first: what is beyond the last one seen, by the order of ids."""
     client = Client(source, "superuser")
     events = client.value(f"select event_table from {mirrors.ours(source, 'captures')} where table_name = 'journal'")
-    table, order = mirrors.ours(source, events), "xid" if source.dialect == "postgresql" else "id"
+    table, order = mirrors.ours(source, events), {"postgresql": "xid", "mssql": "rv"}.get(source.dialect, "id")
+    picked, beyond = (order, f"{order} > '{{}}'")
+    if source.dialect == "mssql":
+        picked, beyond = f"convert(bigint, {order})", f"{order} > cast(cast({{}} as bigint) as binary(8))"
     last = "0"
     finishing = False
     while True:
-        found = client.run(f"select {order}, k0 from {table} where {order} > '{last}' order by {order}")
+        found = client.run(f"select {picked}, k0 from {table} where {beyond.format(last)} order by {order}")
         if found:
             last = str(found[-1][0])
             with seen.get_lock():
@@ -196,13 +209,15 @@ def stress(
     seconds: float,
     writers: int = 8,
     seed: int = 0,
+    longest_life: float = 12.0,
 ) -> Report:
-    """The whole of it, until so many transactions were committed or so many seconds have passed."""
+    """The whole of it, until so many transactions were committed or so many seconds have passed. longest_life: seconds
+    until the reflector is killed, at most."""
     create(source)
     report, chance = Report(), random.Random(seed)
     context = multiprocessing.get_context("fork")
-    counters: list[Synchronized[int]] = [context.Value("q", 0) for _ in range(6)]
-    committed, undone, reads, torn, waived, seen = counters
+    counters: list[Synchronized[int]] = [context.Value("q", 0) for _ in range(7)]
+    committed, undone, reads, images, torn, waived, seen = counters
     end, quiet = context.Event(), context.Event()
     made = mirrors.documents(source, destination, list(TABLES))
     with mirrors.Runner(made, NONCE_EVERY="5") as runner:
@@ -214,7 +229,7 @@ def stress(
             context.Process(target=write, args=(source, w + 1, share, until, end, committed, undone), daemon=True)
             for w in range(writers)
         ]
-        others = [context.Process(target=read, args=(destination, quiet, reads, torn, waived), daemon=True)]
+        others = [context.Process(target=read, args=(destination, quiet, reads, images, torn, waived), daemon=True)]
         if source.dialect != "sqlite":
             others.append(context.Process(target=control, args=(source, end, seen), daemon=True))
         for process in hands + others:
@@ -226,7 +241,7 @@ def stress(
                 runner.kill()
                 report.kills += 1
                 runner.start()
-                next_kill = time.monotonic() + chance.uniform(2, 12)
+                next_kill = time.monotonic() + chance.uniform(2, longest_life)
         report.seconds = time.monotonic() - began
         end.set()
         failed = [process.exitcode for process in hands if process.exitcode]
@@ -239,7 +254,8 @@ def stress(
             process.join(60)
         runner.stop()
     report.committed, report.rolled_back = committed.value, undone.value
-    report.reads, report.torn, report.waived = reads.value, torn.value, waived.value
+    report.reads, report.images = reads.value, images.value
+    report.torn, report.waived = torn.value, waived.value
     report.lost = report.committed - int(Client(destination, "superuser").value("select count(*) from journal"))
     if source.dialect != "sqlite":
         report.control = report.committed - seen.value
@@ -262,6 +278,15 @@ def servers(engine: str) -> Any:
         files = SQLite()
         yield files.make_database("source"), files.make_database("destination")
         return
+    if engine == "mssql":
+        at = mssql.named()
+        if at is None:
+            raise SystemExit(mssql.UNNAMED)
+        source = SQLServer(at).make_database("stress")
+        with PostgreSQL.start() as b:
+            yield source, b.make_database("destination")
+        source.drop()
+        return
     kind = {"postgresql": PostgreSQL, "mysql": MySQL, "mariadb": MariaDB, "firebird": Firebird}[engine]
     with kind.start() as a, kind.start() as b:
         yield a.make_database("source"), b.make_database("destination")
@@ -269,13 +294,22 @@ def servers(engine: str) -> Any:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    engines = ["postgresql", "mysql", "mariadb", "sqlite", "firebird"]
+    engines = ["postgresql", "mysql", "mariadb", "sqlite", "firebird", "mssql"]
     parser.add_argument("--engine", choices=engines, default="postgresql")
     parser.add_argument("--transactions", type=int, default=500_000)
     parser.add_argument("--seconds", type=float, default=3600.0)
+    parser.add_argument(
+        "--longest-life", type=float, default=12.0, help="seconds until the reflector is killed, at most"
+    )
     arguments = parser.parse_args()
     with servers(arguments.engine) as (source, destination):
-        report = stress(source, destination, transactions=arguments.transactions, seconds=arguments.seconds)
+        report = stress(
+            source,
+            destination,
+            transactions=arguments.transactions,
+            seconds=arguments.seconds,
+            longest_life=arguments.longest_life,
+        )
     print(arguments.engine, report, flush=True)
     return 0 if report.clean and report.control != 0 else 1
 

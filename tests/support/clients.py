@@ -19,8 +19,16 @@ READ_ONLY = {
     "mariadb": "start transaction with consistent snapshot, read only",
     "sqlite": "begin",
     "firebird": "begin read only",
+    "mssql": "set transaction isolation level snapshot; begin transaction",
 }
-WRITE = {"postgresql": "begin", "mysql": "begin", "mariadb": "begin", "sqlite": "begin immediate", "firebird": "begin"}
+WRITE = {
+    "postgresql": "begin",
+    "mysql": "begin",
+    "mariadb": "begin",
+    "sqlite": "begin immediate",
+    "firebird": "begin",
+    "mssql": "set transaction isolation level read committed; begin transaction",
+}
 
 
 def quoted(dialect: str, name: str) -> str:
@@ -45,7 +53,7 @@ class Client:
 
     def run(self, sql: str, *params: Any) -> list[tuple[Any, ...]]:
         """Execute; the rows, when there are any. A `?` in a literal would be taken for a parameter."""
-        if self.dialect in ("sqlite", "firebird"):
+        if self.dialect in ("sqlite", "firebird", "mssql"):
             self._cursor.execute(sql, params)
         elif params:
             self._cursor.execute(sql.replace("%", "%%").replace("?", "%s"), params)

@@ -97,6 +97,7 @@ def ours(database: TestDatabase, name: str) -> str:
         "mariadb": f"`pantograph_{database.name}`.{name}",
         "sqlite": f"pantograph_{name}",
         "firebird": f"pantograph_{name}",
+        "mssql": f"pantograph.{name}",
     }[database.dialect]
 
 

@@ -23,7 +23,7 @@ class NotActing:
     acting: tuple[Any, ...] = ()
 
 
-NOT_ACTING = (NotActing("Database", "spec.dialect", acting=("postgresql", "mysql", "mariadb", "sqlite", "firebird")),)
+NOT_ACTING: tuple[NotActing, ...] = ()
 
 
 def unsupported(manifests: Manifests) -> list[errors.SpecError]:

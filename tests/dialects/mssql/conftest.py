@@ -1,17 +1,13 @@
 """A database with captured tables, an application that writes them, and our sessions, on a server that is named.
 
-There is no SQL Server that a test could start, so it is given: PANTOGRAPH_TEST_MSSQL is a URL such as
-
-    mssql://user:password@127.0.0.1:1433/pantograph_test?driver=FreeTDS&tls=disable
-
-Its database is emptied by every test, so its name must begin with `pantograph_test`.
+There is no SQL Server that a test could start, so it is given: see tests/servers/mssql.py. Every test empties the very
+database that is named.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import urllib.parse
+import dataclasses
 
 import pytest
 
@@ -23,34 +19,15 @@ from pantograph.dialects.mssql import connections, literals
 from pantograph.model import names
 from pantograph.model.changes import Capture
 from pantograph.model.mirrors import Mapped, Mirror
-
-NAMED_BY = "PANTOGRAPH_TEST_MSSQL"
-
-
-def address_of(url):
-    parts = urllib.parse.urlsplit(url)
-    asked = dict(urllib.parse.parse_qsl(parts.query))
-    database = parts.path.strip("/")
-    if not database.startswith("pantograph_test"):
-        raise pytest.UsageError(f"{NAMED_BY}: the database {database!r} would be emptied; call it pantograph_test…")
-    return Address(
-        "mssql",
-        host=parts.hostname or "",
-        port=parts.port or 0,
-        database=database,
-        username=urllib.parse.unquote(parts.username or ""),
-        password=urllib.parse.unquote(parts.password or ""),
-        tls_mode=asked.pop("tls", ""),
-        options=asked,
-    )
+from tests.servers import mssql
 
 
 @pytest.fixture(scope="session")
 def address():
-    url = os.environ.get(NAMED_BY, "")
-    if not url:
-        pytest.skip(f"no SQL Server: {NAMED_BY} names none, so nothing of this was run")
-    return address_of(url)
+    at = mssql.named()
+    if at is None:
+        pytest.skip(mssql.UNNAMED)
+    return Address("mssql", **dataclasses.asdict(at))
 
 
 def empty(session):

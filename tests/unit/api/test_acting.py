@@ -42,22 +42,19 @@ def refused(**specs: Any) -> list[str]:
     return [str(error).removeprefix("f.yaml: ") for error in acting.unsupported(loaded(**specs))]
 
 
-REFUSED = [
-    *(
-        (
-            {"database": {"dialect": dialect}},
-            f"spec.dialect: {dialect} does not act yet; postgresql, mysql, mariadb, sqlite, firebird do",
-        )
-        for dialect in ("mssql",)
-    ),
-]
+NOT_YET = acting.NotActing("Database", "spec.dialect", acting=("postgresql", "sqlite"))
 
 
-@pytest.mark.parametrize(("specs", "said"), REFUSED, ids=[said.split(" do")[0] for _, said in REFUSED])
-def test_what_does_not_act_is_one_line(specs: dict[str, Any], said: str) -> None:
-    (line,) = refused(**specs)
-    assert said in line
-    assert "does not act yet" in line
+@pytest.fixture
+def _one_that_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All fields act today; the next one may not at first."""
+    monkeypatch.setattr(acting, "NOT_ACTING", (NOT_YET,))
+
+
+@pytest.mark.usefixtures("_one_that_does_not")
+def test_what_does_not_act_is_one_line() -> None:
+    (line,) = refused(database={"dialect": "mssql"})
+    assert "spec.dialect: mssql does not act yet; postgresql, sqlite do" in line
 
 
 @pytest.mark.parametrize(
@@ -66,6 +63,7 @@ def test_what_does_not_act_is_one_line(specs: dict[str, Any], said: str) -> None
         {},
         {"database": {"dialect": "mariadb"}},
         {"database": {"dialect": "mysql"}},
+        {"database": {"dialect": "mssql"}},
         {"database": {"reflector": {"sweep": {"window": None, "parallel": 1}, "paused": True, "env": [{"name": "A"}]}}},
         {"database": {"reflector": {"sweep": {"window": "22:00-06:00", "maxRowsPerSecond": 5}}}},
         {"database": {"reflector": {"resources": {"limits": {"memory": "1Gi"}}, "nodeSelector": {"a": "b"}}}},
@@ -88,13 +86,14 @@ def test_what_acts_is_not_refused(specs: dict[str, Any]) -> None:
     assert refused(**specs) == []
 
 
+@pytest.mark.usefixtures("_one_that_does_not")
 def test_the_reason_tells_it_from_a_mistake() -> None:
     (error,) = acting.unsupported(loaded(database={"dialect": "mssql"}))
     assert (error.reason, error.path, error.file, error.document) == ("NotSupported", "spec.dialect", "f.yaml", 1)
 
 
 def test_every_line_of_the_table_names_a_field() -> None:
-    for entry in acting.NOT_ACTING:
+    for entry in (*acting.NOT_ACTING, NOT_YET):
         (kind,) = [kind for kind in KINDS if entry.kind == kind.KIND]
         here: Any = manifest(kind)
         for step in entry.path.split("."):

@@ -378,6 +378,13 @@ def test_the_trigger_keeps_texts_apart_that_the_table_takes_for_equal():
     assert "union" not in made.definition(shape)
 
 
+def test_the_trigger_notes_the_old_key_where_an_update_touches_it_and_where_rows_go():
+    made, shape = rendering()
+    text = made.definition(shape)
+    assert 'if update("id") or not exists (select 1 from inserted) insert into' in text
+    assert [f"from {rows}" in text for rows in ("inserted", "deleted")] == [True, True]
+
+
 def test_the_trigger_looks_at_the_lease_without_a_lock_and_at_no_count_of_rows():
     made, shape = rendering()
     assert "with (readuncommitted)" in made.definition(shape)
@@ -412,5 +419,5 @@ def test_a_source_without_snapshots_says_that_it_is_no_image():
     dialect = SQLServer(address())
     session = python_types.SimpleNamespace(raw=python_types.SimpleNamespace(snapshot=False))
     assert "allow_snapshot_isolation" in dialect.no_image(session)
-    session.raw.snapshot = True
+    session.raw.snapshot, session.raw.partial = True, False
     assert dialect.no_image(session) == ""

@@ -237,7 +237,7 @@ def test_windows_are_read(dialect, snapshot):
         "@@dbts": [(90,)],
         windows.BOUND: [(80,)],
         "top (501)": [(81, 82), (85, 85)],
-        "max(q.n)": [(3,)],
+        "bigint, max(q.rv)": [(3,)],
         "sys.partitions": [(1000,)],
         "case when at <": [(9, 1)],
     }
@@ -258,6 +258,23 @@ def test_windows_are_read(dialect, snapshot):
     reader.purge(session, one, [until], 5)
     reader.expire(session, one, 60, 10, 5)
     accepted(session.texts)
+
+
+def test_the_bound_of_a_window_is_asked_for_before_its_snapshot_begins(dialect):
+    session = Recorder(dialect, {windows.BOUND: [(80,)]})
+    dialect.reader([capture_of()]).open(session, [])
+    assert session.texts[:2] == [windows.BOUND, "begin transaction"]
+
+
+def test_a_window_that_ends_below_what_its_snapshot_sees_is_no_image(dialect):
+    many = [(n, n) for n in range(100, 100 + 2 * windows.MOST_RANGES + 2, 2)]
+    session = Recorder(dialect, {windows.BOUND: [(80,)], "top (501)": many})
+    reader = dialect.reader([capture_of()])
+    assert reader.open(session, []) == "80:"
+    assert "has been open" in dialect.no_image(session)
+    session.rows_for["top (501)"] = many[:-1]
+    assert reader.open(session, []) != "80:"
+    assert dialect.no_image(session) == ""
 
 
 @pytest.mark.parametrize("json", [True, False])
@@ -289,8 +306,24 @@ def test_a_destination_is_written(dialect, json, system):
 def test_a_key_that_the_source_tells_apart_by_blanks_overwrites_no_other_row(dialect):
     mirror = mirror_of(dialect, {"id": "int", "code": f"nvarchar(20) collate {types.EXACT}"})
     target = bulk.Target(mirror, dialect)
-    assert "a.present = 0" in target.same
-    accepted([bulk.prepare(target), bulk.update_present(target), bulk.insert_absent(target)])
+    staged = base.Staged(f"{target.stage} as s", 1)
+    assert "a.present = 0" in target.same(staged)
+    accepted([bulk.prepare(target), bulk.update_present(target, staged), bulk.insert_absent(target, staged)])
+
+
+def test_a_part_of_what_is_staged_is_all_that_is_written(dialect):
+    """Rows whose parents are missing stay in the stage, and out of the table."""
+    mirror = mirror_of(dialect, {"id": "int", "code": f"nvarchar(20) collate {types.EXACT}", "v": "int"})
+    target = bulk.Target(mirror, dialect)
+    part = f"(select s.* from {target.stage} as s where s.v > 1) as s"
+    session = Recorder(dialect)
+    for write in (dialect.upsert, dialect.update, dialect.delete):
+        write(session, mirror, base.Staged(part, 1))
+    dialect.change_absent(session, mirror, base.Staged(part, 1), [('"v"', "null")], "")
+    written = [text for text in session.texts if text.startswith(("update", "insert", "delete"))]
+    assert len(written) == 4
+    assert not any(target.stage in text.replace(part.removesuffix(" as s"), "") for text in written)
+    accepted(written)
 
 
 def test_tables_are_made_and_altered(dialect):
@@ -363,7 +396,9 @@ def test_no_text_of_ours_has_what_a_captured_table_refuses_or_what_ends_the_proc
     """OUTPUT without INTO fails on a table with a trigger; MERGE races; fast_executemany crashes with FreeTDS."""
     mirror = mirror_of(dialect, {"id": "int", "code": NATIVES["code"], "v": "int"})
     target = bulk.Target(mirror, dialect)
-    texts = [bulk.update_present(target), bulk.insert_absent(target), bulk.delete_rows(target, absent_only=True)]
+    staged = base.Staged(f"{target.stage} as s", 1)
+    texts = [bulk.update_present(target, staged), bulk.insert_absent(target, staged)]
+    texts.append(bulk.delete_rows(target, staged, absent_only=True))
     texts.append(capture.Rendering(capture_of(), "pantograph", dialect.ours, "dbo").definition(shape_of()))
     assert not any(re.search(r"\b(output|merge|identity)\b", text) for text in texts)
     source = pathlib.Path(connections.__file__).read_text() + pathlib.Path(bulk.__file__).read_text()

@@ -22,6 +22,7 @@ from pantograph.dialects.base import Batches, Counted, Session, Staged
 from pantograph.dialects.mssql import types
 from pantograph.dialects.mssql.literals import text
 from pantograph.model.mirrors import Mapped, Mirror
+from pantograph.model.types import Kind
 
 if TYPE_CHECKING:
     from pantograph.dialects.mssql.dialect import SQLServer
@@ -71,8 +72,7 @@ class Target:
         """The join of the stage `s` with the destination `d`, in the destination's own idea of equal."""
         return " and ".join(f"d.{key} = s.{key}" for key in self.keys)
 
-    @property
-    def same(self) -> str:
+    def same(self, staged: Staged) -> str:
         """The join for an upsert. Where the source tells texts apart that are equal here (by trailing blanks), only the
         very key is the row, or one that is staged as absent: anything else would overwrite another row."""
         told_apart = [
@@ -86,7 +86,7 @@ class Target:
         def exactly(alias: str) -> str:
             return " and ".join(f"{types.exact(f'd.{key}')} = {types.exact(f'{alias}.{key}')}" for key in told_apart)
 
-        gone = f"select 1 from {self.stage} as a where a.present = 0"
+        gone = f"select 1 from {staged.source.removesuffix(' as s')} as a where a.present = 0"
         gone += "".join(f" and a.{key} = d.{key}" for key in self.keys)
         return f"{self.matches} and ({exactly('s')} or exists ({gone} and {exactly('a')}))"
 
@@ -164,14 +164,15 @@ def _numbering(session: Session, target: Target) -> Iterator[None]:
 def _fill(
     session: Session, table: str, columns: Sequence[str], mapped: Sequence[Mapped | None], rows: Iterable[Sequence[Any]]
 ) -> int:
-    renderers = [_flag if each is None else types.as_json(each.destination_type) for each in mapped]
+    as_carried = types.as_json if session.raw.json else types.as_parameter
+    renderers = [_flag if each is None else as_carried(each.destination_type) for each in mapped]
     flow = ([None if v is None else r(v) for r, v in zip(renderers, row, strict=True)] for row in rows)
     if session.raw.json:
         sql = json_insert(table, columns, mapped)
         return sum(session.direct(sql, (document,)) for document in _documents(flow))
     done = 0
     while group := list(itertools.islice(flow, rows_of_values(len(columns)))):
-        parameters = [None if v is None else str(v) for v in itertools.chain.from_iterable(group)]
+        parameters = list(itertools.chain.from_iterable(group))
         done += session.direct(values_insert(table, columns, mapped, len(group)), parameters)
     return done
 
@@ -215,7 +216,11 @@ def json_insert(table: str, columns: Sequence[str], mapped: Sequence[Mapped | No
 def values_insert(table: str, columns: Sequence[str], mapped: Sequence[Mapped | None], rows: int) -> str:
     """INSERT of so many rows, a parameter each value."""
     row = ", ".join(
-        _arrived(f"cast(? as {'tinyint' if each is None else types.carried(each.destination_type)})", each)
+        "cast(? as tinyint)"
+        if each is None
+        else "cast(? as varbinary(max))"
+        if each.destination_type.kind is Kind.BYTES
+        else _arrived(f"cast(? as {types.carried(each.destination_type)})", each)
         for each in mapped
     )
     return f"insert into {table} ({', '.join(columns)}) values {', '.join([f'({row})'] * rows)}"
@@ -239,16 +244,16 @@ def upsert(session: Session, target: Target, staged: Staged) -> int:
         return 0
     changed = update(session, target, staged)
     with _numbering(session, target):
-        return changed + session.direct(insert_absent(target))
+        return changed + session.direct(insert_absent(target, staged))
 
 
 def update(session: Session, target: Target, staged: Staged) -> int:
     """Change the rows that are there and differ."""
-    sql = update_present(target, numbered(session, target)) if staged.rows else ""
+    sql = update_present(target, staged, numbered(session, target)) if staged.rows else ""
     return session.direct(sql) if sql else 0
 
 
-def update_present(target: Target, numbered: str = "") -> str:
+def update_present(target: Target, staged: Staged, numbered: str = "") -> str:
     """UPDATE of the rows that differ; "" where the key is all there is. numbered: a column that cannot be set."""
     written = target.written(numbered)
     compared = [(column, each) for column, each in written if not each.system]
@@ -262,7 +267,7 @@ def update_present(target: Target, numbered: str = "") -> str:
     )
     sets = ", ".join(f"{column} = {_set(column, each)}" for column, each in written)
     return (
-        f"update d set {sets} from {target.table} as d {_HELD} join {target.stage} as s on {target.same} "
+        f"update d set {sets} from {target.table} as d {_HELD} join {staged.source} on {target.same(staged)} "
         f"where s.present = 1 and exists (select {old} except select {new})"
     )
 
@@ -271,14 +276,14 @@ def _set(column: str, mapped: Mapped) -> str:
     return "N'update'" if mapped.system == "operation" else f"s.{column}"
 
 
-def insert_absent(target: Target) -> str:
+def insert_absent(target: Target, staged: Staged) -> str:
     """INSERT of the rows that are present at the source and not here."""
     columns = ", ".join(target.columns)
     picked = ", ".join(f"s.{column}" for column in target.columns)
     order = ", ".join(f"s.{key}" for key in target.keys)
     return (
-        f"insert into {target.table} ({columns}) select {picked} from {target.stage} as s where s.present = 1 "
-        f"and not exists (select 1 from {target.table} as d {_HELD} where {target.same}) order by {order}"
+        f"insert into {target.table} ({columns}) select {picked} from {staged.source} where s.present = 1 "
+        f"and not exists (select 1 from {target.table} as d {_HELD} where {target.same(staged)}) order by {order}"
     )
 
 
@@ -293,30 +298,32 @@ def change(
 ) -> int:
     """Set columns in the rows of all staged keys, or of those that are absent and equal to no spelling that is
     present."""
-    return session.direct(change_rows(target, sets, unless, absent_only=absent_only)) if staged.rows else 0
+    return session.direct(change_rows(target, staged, sets, unless, absent_only=absent_only)) if staged.rows else 0
 
 
-def change_rows(target: Target, sets: Sequence[tuple[str, str]], unless: str, *, absent_only: bool) -> str:
+def change_rows(
+    target: Target, staged: Staged, sets: Sequence[tuple[str, str]], unless: str, *, absent_only: bool
+) -> str:
     """The statement of `change`. The stage stands in subqueries: `unless` names the table's columns without alias."""
     changes = ", ".join(f"{column} = {value}" for column, value in sets)
     condition = f" and not ({unless})" if unless else ""
-    return f"update d set {changes} from {target.table} as d where {_staged(target, absent_only)}{condition}"
+    return f"update d set {changes} from {target.table} as d where {_staged(target, staged, absent_only)}{condition}"
 
 
 def delete(session: Session, target: Target, staged: Staged, *, absent_only: bool) -> int:
     """Delete by key. Keys that the destination holds equal are one: none goes of which one spelling is present."""
-    return session.direct(delete_rows(target, absent_only=absent_only)) if staged.rows else 0
+    return session.direct(delete_rows(target, staged, absent_only=absent_only)) if staged.rows else 0
 
 
-def delete_rows(target: Target, *, absent_only: bool) -> str:
+def delete_rows(target: Target, staged: Staged, *, absent_only: bool) -> str:
     """The statement of `delete`. No `OUTPUT`, and no TRUNCATE: somebody's triggers and references are on the table."""
-    return f"delete d from {target.table} as d where {_staged(target, absent_only)}"
+    return f"delete d from {target.table} as d where {_staged(target, staged, absent_only)}"
 
 
-def _staged(target: Target, absent_only: bool) -> str:
-    condition = f"exists (select 1 from {target.stage} as s where {target.matches})"
+def _staged(target: Target, staged: Staged, absent_only: bool) -> str:
+    condition = f"exists (select 1 from {staged.source} where {target.matches})"
     if absent_only:
-        condition += f" and not exists (select 1 from {target.stage} as s where {target.matches} and s.present = 1)"
+        condition += f" and not exists (select 1 from {staged.source} where {target.matches} and s.present = 1)"
     return condition
 
 

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 
+LONG_OPEN = (
+    "a transaction at the source has been open while many others ended, so rows are read of more than one moment until "
+    "it has ended, too"
+)
+
+
 class SQLServer(base.Dialect):
     """SQL Server 2016 and later, through pyodbc."""
 
@@ -98,7 +104,7 @@ class SQLServer(base.Dialect):
 
     def no_image(self, session: base.Session) -> str:
         if session.raw.snapshot:
-            return ""
+            return LONG_OPEN if session.raw.partial else ""
         return (
             "the source database allows no snapshots, so rows are read of more than one moment: "
             "alter database … set allow_snapshot_isolation on"

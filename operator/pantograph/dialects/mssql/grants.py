@@ -12,8 +12,8 @@ select user_name(), case when schema_id(:home) is null then 0 else 1 end,
   coalesce(has_perms_by_name(:quoted, 'SCHEMA', 'CONTROL'), 0),
   coalesce(has_perms_by_name(db_name(), 'DATABASE', 'CREATE TABLE'), 0),
   coalesce(has_perms_by_name(db_name(), 'DATABASE', 'CREATE SCHEMA'), 0),
-  coalesce(has_perms_by_name('dbo', 'USER', 'IMPERSONATE'), 0)"""
-HELD = "select has_perms_by_name(:table, 'OBJECT', :permission)"
+  case when user_name() = N'dbo' then 1 else coalesce(has_perms_by_name('dbo', 'USER', 'IMPERSONATE'), 0) end"""
+HELD = "select case when object_id(:table) is not null then has_perms_by_name(:table, 'OBJECT', :permission) end"
 OWNERS = """
 select user_name(coalesce(t.principal_id, s.principal_id)),
   (select user_name(h.principal_id) from sys.schemas h where h.name = :home)

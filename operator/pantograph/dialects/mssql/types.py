@@ -360,8 +360,20 @@ def as_json(type_: LogicalType) -> Callable[[Any], Any]:
     return _TO_JSON.get(type_.kind, str)
 
 
+def as_parameter(type_: LogicalType) -> Callable[[Any], Any]:
+    """From the canonical value to a parameter of its own: bytes as they are, all else as a text."""
+    if type_.kind is Kind.BYTES:
+        return _bytes_of
+    render = as_json(type_)
+    return lambda value: str(render(value))
+
+
+def _bytes_of(value: Any) -> bytes:
+    return value.encode() if isinstance(value, str) else bytes(value)
+
+
 def _hex(value: Any) -> str:
-    return (value.encode() if isinstance(value, str) else bytes(value)).hex()
+    return _bytes_of(value).hex()
 
 
 def _finite(value: Any) -> str:

@@ -123,7 +123,9 @@ class Reader(WindowReader):
         # Begins with the first statement that reads, which is the next one.
         session.run("begin transaction")
         beyond = self._above(session, bound) if session.raw.snapshot else []
-        return Seen(bound, tuple(beyond) if len(beyond) <= MOST_RANGES else ()).text()
+        # Rows are looked up as the snapshot has them, and those that it changed above the bound are in a later window.
+        session.raw.partial = len(beyond) > MOST_RANGES
+        return Seen(bound, () if session.raw.partial else tuple(beyond)).text()
 
     def _above(self, session: Session, bound: int) -> list[Range]:
         """Ranges of the events at and above the bound that the snapshot sees; one more than `MOST_RANGES` at most."""
@@ -179,18 +181,21 @@ class Reader(WindowReader):
         if limit is None:
             condition, params = _bound(window)
             return f"select distinct {names} from {source} where {condition}{given}", params
-        page = (
-            f"select top ({int(limit)}) with ties p.* from {source} p "
-            f"where p.rv > {binary(after or 0)} and {inside(window)} order by p.rv"
-        )
-        return f"select distinct {names} from ({page}) q where 1 = 1{given}", {}
+        page = self._page(source, window, after or 0, limit)
+        end = f"select max(q.rv) from ({page}) q"
+        condition = f"rv > {binary(after or 0)} and rv <= ({end}) and {inside(window)}"
+        return f"select distinct {names} from {source} where {condition}{given}", {}
 
     def page_end(self, session: Session, capture: Capture, window: Window, after: int, limit: int) -> int | None:
         (end,) = session.row(
-            f"select max(q.n) from (select top ({int(limit)}) with ties convert(bigint, rv) as n "
-            f"from {self._tables[capture.id]} where rv > {binary(after)} and {inside(window)} order by rv) q"
+            f"select convert(bigint, max(q.rv)) from ({self._page(self._tables[capture.id], window, after, limit)}) q"
         )
         return None if end is None else int(end)
+
+    @staticmethod
+    def _page(source: str, window: Window, after: int, limit: int) -> str:
+        """Of the next page, the first `limit` rowversions; all events that have one of them belong to it."""
+        return f"select top ({int(limit)}) rv from {source} where rv > {binary(after)} and {inside(window)} order by rv"
 
     def covers(self, position: Position, mark: str, capture: Capture, until: Position = NOWHERE) -> bool:
         if not mark or not position:
