@@ -13,6 +13,7 @@ ROUTES = [
     ("pg_db", "sqlite_db"),
     ("pg_db", "ms_db"),
     ("ms_db", "pg_db"),
+    pytest.param("mysql_db", "mysql_db", marks=pytest.mark.night),
 ]
 
 OURS = {
@@ -21,11 +22,13 @@ OURS = {
     "sqlite": "select count(*) from sqlite_master where name like 'pantograph%'",
     "mssql": "select count(*) from sys.schemas where name = 'pantograph'",
 }
+OURS["mysql"] = OURS["mariadb"]
 TRIGGERS = {
     "postgresql": "select count(*) from pg_trigger where not tgisinternal",
     "mariadb": "select count(*) from information_schema.triggers where trigger_schema = '{}'",
     "mssql": "select count(*) from sys.triggers",
 }
+TRIGGERS["mysql"] = TRIGGERS["mariadb"]
 
 
 def count(database, queries):

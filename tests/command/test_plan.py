@@ -148,8 +148,17 @@ def test_what_no_manifest_names_is_said_and_can_be_taken_away(call, shop):
             [r"revoke all on `pantograph\_{pattern}`.* from {role}"],
             [r"grant all on `pantograph\_{pattern}`.* to '{name}'@'%'"],
         ),
+        pytest.param(
+            "mysql_db",
+            ["revoke trigger, lock tables on `{pattern}`.* from {role}"],
+            [
+                "grant trigger on `{database}`.`orders` to '{name}'@'%'",
+                "grant lock tables on `{pattern}`.* to '{name}'@'%'",
+            ],
+            marks=pytest.mark.night,
+        ),
     ],
-    ids=["trigger", "create-and-select", "mariadb-trigger", "mariadb-home"],
+    ids=["trigger", "create-and-select", "mariadb-trigger", "mariadb-home", "mysql"],
 )
 def test_missing_grants_are_named_and_giving_them_is_enough(call, request, tmp_path, sqlite_db, engine, revoke, grants):
     here, there = request.getfixturevalue(engine)(), sqlite_db("copy")
