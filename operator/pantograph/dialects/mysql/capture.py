@@ -145,7 +145,7 @@ class Rendering:
         return f"begin {self._survives('exit')} {noted} end"
 
     def _leased(self, statements: str) -> str:
-        return f"if {self.variant.leased(self.ours)} then {statements}; end if;"
+        return f"{self.variant.looks(self.ours)}if {self.variant.leased(self.ours)} then {statements}; end if;"
 
     def _survives(self, kind: str) -> str:
         survived = ", ".join(map(str, _SURVIVED))
