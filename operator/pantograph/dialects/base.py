@@ -619,6 +619,10 @@ class Dialect(abc.ABC):
         `Features.checksums`."""
         raise NotImplementedError(self.name)
 
+    def hashes(self, session: Session) -> bool:
+        """Can the server at the other end compute what `hashed` says?"""
+        return self.features.checksums
+
     def total(self, expression: str) -> str:
         """SQL for the exact sum of 60-bit integers, however many they are, as something that `int` takes."""
         return f"sum({expression})"

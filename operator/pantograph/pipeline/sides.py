@@ -1,6 +1,6 @@
 """One of the two tables of a comparison: sums over ranges of its rows, and rows of some keys, by hashes.
 
-The server computes the hashes where both can (`Features.checksums`), and only columns that the two print unlike are
+The server computes the hashes where both can (`Dialect.hashes`), and only columns that the two print unlike are
 read as values (`by_value`). Where one of them cannot, rows are read and hashed here, at both ends (`ValueSide`): the
 same comparison, at the price of every row's journey.
 """
@@ -253,9 +253,14 @@ class ValueSide(Side):
 
 def sides(source: Session, target: Session, mirror: Mirror, other: Mirror) -> tuple[type[Side], list[int]]:
     """How the two are compared: by which kind of side, and which columns by value."""
-    if source.dialect.features.checksums and target.dialect.features.checksums:
+    if all(_hashes(session) for session in (source, target)):
         return Side, by_value(source, target, mirror, other)
     return ValueSide, list(range(len(mirror.columns)))
+
+
+def _hashes(session: Session) -> bool:
+    with session.step(steps.COMPARE):
+        return session.dialect.hashes(session)
 
 
 def by_value(source: Session, target: Session, mirror: Mirror, other: Mirror) -> list[int]:

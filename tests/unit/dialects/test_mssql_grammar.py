@@ -341,7 +341,15 @@ def test_checksums_are_made_of_every_type(dialect):
         with contextlib.suppress(NotImplementedError):
             texts.append(dialect.canonical('"x"', type_, dataclasses.replace(type_, fraction=3, scale=1)))
     hashed = dialect.hashed(texts)
-    accepted([f"select {hashed} % 32, {dialect.total(hashed)} from t group by {hashed} % 32"])
+    accepted([f"select {hashed} % 32, {dialect.total(hashed)} from t group by {hashed} % 32", types.ENCODES_UTF8])
+
+
+@pytest.mark.parametrize(("found", "able"), [([(1,)], True), ([], False)])
+def test_a_server_without_utf8_is_asked_for_no_checksums(dialect, found, able):
+    """The collation came with 2019."""
+    session = Recorder(dialect, {types.ENCODES_UTF8: found})
+    assert dialect.hashes(session) is able
+    assert session.texts == [types.ENCODES_UTF8]
 
 
 def test_our_own_tables_are_kept(dialect):

@@ -174,6 +174,9 @@ class SQLServer(base.Dialect):
     def hashed(self, texts: Sequence[str]) -> str:
         return types.hashed(texts)
 
+    def hashes(self, session: base.Session) -> bool:
+        return session.row(types.ENCODES_UTF8) is not None
+
     def total(self, expression: str) -> str:
         return f"sum(cast({expression} as decimal(38,0)))"
 

@@ -14,8 +14,10 @@ select user_name(), case when schema_id(:home) is null then 0 else 1 end,
   coalesce(has_perms_by_name(db_name(), 'DATABASE', 'CREATE SCHEMA'), 0),
   case when user_name() = N'dbo' then 1 else coalesce(has_perms_by_name('dbo', 'USER', 'IMPERSONATE'), 0) end"""
 HELD = "select case when object_id(:table) is not null then has_perms_by_name(:table, 'OBJECT', :permission) end"
+# The schema dbo is dbo's, and nobody can give it away; not all that speaks the protocol says so.
 OWNERS = """
-select user_name(coalesce(t.principal_id, s.principal_id)),
+select case when t.principal_id is null and s.name = N'dbo' then N'dbo'
+    else user_name(coalesce(t.principal_id, s.principal_id)) end,
   (select user_name(h.principal_id) from sys.schemas h where h.name = :home)
 from sys.tables t join sys.schemas s on s.schema_id = t.schema_id where s.name = :schema and t.name = :table"""
 

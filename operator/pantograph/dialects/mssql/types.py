@@ -24,6 +24,8 @@ _CHARACTERS = "Latin1_General_100_CI_AS_SC"
 """A collation under which a character beyond the basic plane counts as one."""
 _UTF8 = "Latin1_General_100_CI_AS_SC_UTF8"
 """What encodes as UTF-8, since SQL Server 2019."""
+ENCODES_UTF8 = f"select 1 where collationproperty(N'{_UTF8}', 'CodePage') is not null"
+"""A row where the server has it; NULL is the property of a collation that it does not know."""
 
 _INTEGERS = {"tinyint": 8, "smallint": 16, "int": 32, "bigint": 64}
 _MONEY = {"money": (19, 4), "smallmoney": (10, 4)}
