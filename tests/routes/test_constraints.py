@@ -57,7 +57,9 @@ def _begin(pair: Pair, *tables: Any, count: int = 0) -> mirrors.Mirror:
 
 
 def _unharmed(mirror: mirrors.Mirror, *names: str) -> None:
-    assert [mirror.seen(name).failures for name in names or ("t0",)] == [{} for _ in names or ("t0",)]
+    # Two first copies whose tables a foreign key ties may meet in a lock; one of them begins its turn anew.
+    found = [mirror.seen(name).failures for name in names or ("t0",)]
+    assert all(failures.keys() <= {"Contended"} for failures in found), found
 
 
 def _noted(pair: Pair, reason: str) -> dict[Any, str]:
