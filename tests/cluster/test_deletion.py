@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import yaml
 
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, KubectlFailed
 from tests.cluster.conftest import for_pods
 from tests.cluster.images import ROOT
 from tests.cluster.mirrors import Mirror, ours
@@ -66,7 +67,8 @@ def test_what_is_abandoned_goes_at_once_and_says_what_it_leaves(mirror: Mirror, 
     shop.kill()
     leaves(mirror, "reflection/orders", "sourcetable/orders", "database/shop")
     for kind, name in (("reflection", "orders"), ("sourcetable", "orders"), ("database", "shop")):
-        mirror.cluster.kubectl("annotate", kind, name, f"{ABANDON}=true", "-n", mirror.namespace)
+        with contextlib.suppress(KubectlFailed):  # it may have gone with the one before, for which it waited
+            mirror.cluster.kubectl("annotate", kind, name, f"{ABANDON}=true", "-n", mirror.namespace)
     for kind, name in (("reflection", "orders"), ("sourcetable", "orders"), ("database", "shop")):
         mirror.cluster.wait_gone(kind, name, mirror.namespace, 60)
     (told,) = [one for one in mirror.events("SourceTable") if one["reason"] == "Abandoned"]
