@@ -11,6 +11,7 @@ import pytest
 from pantograph.pipeline.turn import Limits
 from pantograph.reflector import streams
 from tests.routes.conftest import ENGINES, NAMED, Pair
+from tests.servers.mssql import NAMED_BY, SQLServerDatabase
 from tests.support import mirrors
 from tests.support.comparison import rows, wait_until
 
@@ -360,11 +361,19 @@ def _swap(pair: Pair, ids: tuple[int, ...]) -> None:
             pair.app.run("update people set mail = ? where id = ?", mail, n)
 
 
+def _exchangeable(pair: Pair) -> None:
+    """NULL moves nothing aside where two of them are equal; there one UPDATE has to do it."""
+    if isinstance(pair.destination, SQLServerDatabase) and not pair.destination.server.checks_at_the_end():
+        pytest.skip(f"the server that {NAMED_BY} names checks unique keys row by row, as SQL Server does not")
+
+
 @each_engine
 @pytest.mark.parametrize("tie", [None, *POINTING])
 def test_unique_values_change_hands(make_pair: MakePair, engine: str, tie: str | None) -> None:
     """Two swap them, three hand them round, one takes over what was another's, who goes or has moved on."""
     pair = make_pair("sqlite", engine)
+    if tie is not None:
+        _exchangeable(pair)
     _people(pair, tie=tie)
     tables = {**PEOPLE, **({} if tie is None else {"notes": ("id", "person")})}
     mirror = _begin(pair, *tables)

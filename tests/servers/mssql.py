@@ -174,6 +174,19 @@ class SQLServer:
         finally:
             connection.close()
 
+    def checks_at_the_end(self) -> bool:
+        """Does a statement that swaps two values of a unique key succeed? Not where each row is checked by itself."""
+        connection = self.superuser_connect("tempdb")
+        cursor = connection.cursor()
+        try:
+            cursor.execute("create table #swapped (v int not null unique); insert into #swapped values (0), (1)")
+            cursor.execute("update #swapped set v = 1 - v")
+        except pyodbc.Error:
+            return False
+        finally:
+            connection.close()
+        return True
+
     def drop(self, name: str) -> None:
         """Take a database away, if it is there."""
         # Sessions that are still in it would hold it; where the server cannot throw them out, they are gone by now.
