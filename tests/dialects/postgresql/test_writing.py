@@ -252,6 +252,15 @@ def test_any_number_of_rows_is_staged(target, notes, count):
     target.writer.commit()
 
 
+def test_few_rows_that_are_long_go_into_no_statement(target, notes):
+    long = [(*row[:-1], "x" * bulk.SHORT) for row in fake_rows(2)]
+    target.writer.begin()
+    staged = target.dialect.stage(target.writer, notes, [long])
+    assert (staged.rows, staged.present, staged.literal) == (2, 2, False)
+    assert target.dialect.upsert(target.writer, notes, staged) == 2
+    target.writer.rollback()
+
+
 def test_a_stage_is_empty_when_it_is_used_again_whatever_became_of_the_last_turn(target, notes):
     writer, dialect = target.writer, target.dialect
     writer.begin()
