@@ -116,15 +116,27 @@ def test_9_a_server_that_forgot_its_last_commits(
     """It hands ids and transaction numbers out again, under the same name, for other rows."""
     source, destination = forgetful.make_database("shop"), sqlite_db()
     pair = Pair(source, destination)  # type: ignore[arg-type]
-    _begin(pair)
-    lost = 0
-    for n in range(30):
-        pair.make(f"insert into orders values ({100 + n}, 'lost', 1)", "update orders set qty = qty + 1 where id = 1")
-    pair.wait_equal(orders=ORDERS)
+    mirror = _begin(pair)
+    # What a reflector writes at the source goes to the disk, and all before goes with it; after its nonce nothing comes
+    # for a minute.
+    groups = mirror.processes[0].groups
+    wait_until(lambda: groups() and all(one.checkpoint.state.nonces for one in groups()), "its nonce")
+    rows = 0
+    written = False
+    while rows < 30 or written:
+        # Whole pages are written before they are asked for: go on until the last row is on none of those.
+        (before,) = source.execute("select pg_current_wal_insert_lsn()")[0]
+        pair.make(
+            f"insert into orders values ({100 + rows}, 'lost', 1)", "update orders set qty = qty + 1 where id = 1"
+        )
+        rows += 1
+        if rows >= 30:
+            pair.wait_equal(orders=ORDERS)
+            written = source.execute("select pg_current_wal_lsn() > %s::pg_lsn", params=[before])[0][0]
     forgetful.kill()
     forgetful._launch()
     left = source.execute("select count(*) from orders where customer = 'lost'")
-    lost = 30 - left[0][0]
+    lost = rows - left[0][0]
     assert lost > 0, "the server forgot nothing, so nothing is tested"
     source.execute("insert into orders select g, 'other', 1 from generate_series(500, 520) g")
     wait_equal(source, destination, {"orders": ORDERS})  # type: ignore[arg-type]
