@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from typing import Any
 
 import pymysql
@@ -92,10 +93,14 @@ class MariaDB(Server):
     superuser = "root"
     death = signal.SIGKILL
 
-    @staticmethod
+    @classmethod
+    def _server(cls) -> list[str]:
+        return [_program("mariadbd"), "--no-defaults"]
+
+    @classmethod
     @functools.cache
-    def _version_text() -> str:
-        return subprocess.check_output([_program("mariadbd"), "--no-defaults", "--version"], text=True)
+    def _version_text(cls) -> str:
+        return subprocess.check_output([*cls._server(), "--version"], text=True)
 
     def _version(self) -> str:
         return self._version_text()
@@ -130,8 +135,8 @@ class MariaDB(Server):
             self.user,
         )  # fmt: skip
 
-    def _command(self) -> list[str]:
-        settings = {
+    def _settings(self) -> dict[str, str]:
+        return {
             "datadir": str(self.data),
             "port": str(self.port),
             "bind-address": self.host,
@@ -145,9 +150,10 @@ class MariaDB(Server):
             # 2: handed to the system at commit, so that a SIGKILL of the server loses nothing.
             "innodb-flush-log-at-trx-commit": "1" if self.durable else "2",
             "innodb-flush-method": "O_DIRECT" if self.durable else "nosync",
-            **self.options,
         }
-        return [_program("mariadbd"), "--no-defaults", *(f"--{name}={value}" for name, value in settings.items())]
+
+    def _command(self) -> list[str]:
+        return [*self._server(), *arguments({**self._settings(), **self.options})]
 
     def superuser_connect(self, database: str | None = None) -> Any:
         """A raw DBAPI connection in autocommit that may do anything."""
@@ -162,6 +168,11 @@ class MariaDB(Server):
         """A fresh database of this name, with its roles."""
         self.refuse_unless_disposable()
         return MariaDBDatabase(self, name)
+
+
+def arguments(settings: Mapping[str, str]) -> list[str]:
+    """Settings as words of a command."""
+    return [f"--{name}={value}" for name, value in settings.items()]
 
 
 def connect(

@@ -13,14 +13,12 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
-from typing import Any
 
 from tests.servers import debian, processes
-from tests.servers.base import MARK, Server
-from tests.servers.mariadb import MariaDBDatabase, connect
+from tests.servers.base import MARK
+from tests.servers.mariadb import MariaDB, MariaDBDatabase, arguments
 
 SUITE = "sid"
 PACKAGES = ("ca-certificates", "mysql-server-core")
@@ -72,13 +70,6 @@ def _fetch(folder: pathlib.Path) -> None:
         shutil.copytree(root / "usr/lib/mysql/plugin", folder / "plugin")
 
 
-def _server() -> list[str]:
-    """The program, by the loader of its own system."""
-    root = installation()
-    (loader,) = (root / "lib").glob("ld-*.so.*")
-    return [str(loader), "--library-path", str(root / "lib"), str(root / "mysqld"), "--no-defaults"]
-
-
 def _files() -> dict[str, str]:
     root = installation()
     return {
@@ -89,31 +80,23 @@ def _files() -> dict[str, str]:
     }
 
 
-def _arguments(settings: dict[str, str]) -> list[str]:
-    return [f"--{name}={value}" for name, value in settings.items()]
-
-
 class MySQLDatabase(MariaDBDatabase):
     """A database; here that is the same as a schema. Our own objects are in another, `pantograph_` and its name."""
 
     dialect = page = "mysql"
 
 
-class MySQL(Server):
+class MySQL(MariaDB):
     """A MySQL server; `options` are its settings, as in {"log-bin": "binlog"}."""
 
     kind = "mysql"
-    account = "mysql"
-    superuser = "root"
-    death = signal.SIGKILL
 
-    @staticmethod
-    @functools.cache
-    def _version_text() -> str:
-        return subprocess.check_output([*_server(), "--version"], text=True)
-
-    def _version(self) -> str:
-        return self._version_text()
+    @classmethod
+    def _server(cls) -> list[str]:
+        """The program, by the loader of its own system."""
+        root = installation()
+        (loader,) = (root / "lib").glob("ld-*.so.*")
+        return [str(loader), "--library-path", str(root / "lib"), str(root / "mysqld"), "--no-defaults"]
 
     def _initialise(self, data: pathlib.Path) -> None:
         statements = data.with_name("mark.sql")
@@ -127,41 +110,22 @@ class MySQL(Server):
         settings = {"datadir": str(data), "init-file": str(statements), "tmpdir": str(data.parent), **_files()}
         # A third of what it makes by default, and time is what matters here.
         settings |= {"innodb-redo-log-capacity": "33554432", "innodb-flush-method": "nosync"}
-        processes.run([*_server(), "--initialize-insecure", "--skip-log-bin", *_arguments(settings)], self.user)
+        processes.run([*self._server(), "--initialize-insecure", "--skip-log-bin", *arguments(settings)], self.user)
 
-    def _command(self) -> list[str]:
-        settings = {
+    def _settings(self) -> dict[str, str]:
+        return {
+            **super()._settings(),
             **_files(),
-            "datadir": str(self.data),
-            "port": str(self.port),
-            "bind-address": self.host,
-            "socket": "s.sock",  # in the data folder, whose own path may be too long for a socket
-            "pid-file": str(self.folder / "pid"),
-            "tmpdir": str(self.folder),  # the environment's may be closed to its account
             "secure-file-priv": "",
             "mysqlx": "off",
-            "skip-name-resolve": "on",
-            "max-connections": "200",
-            "local-infile": "on",
-            # 2: handed to the system at commit, so that a SIGKILL of the server loses nothing.
-            "innodb-flush-log-at-trx-commit": "1" if self.durable else "2",
-            "innodb-flush-method": "O_DIRECT" if self.durable else "nosync",
             "innodb-redo-log-capacity": "33554432",
             # Off, which is the default since 9.6, a cascade over three levels leaves children behind (9.7).
             "loose-innodb-native-foreign-keys": "on",
-            **self.options,
         }
-        log = [] if "log-bin" in self.options else ["--skip-log-bin"]
-        return [*_server(), *log, *_arguments(settings)]
 
-    def superuser_connect(self, database: str | None = None) -> Any:
-        """A raw DBAPI connection in autocommit that may do anything."""
-        return connect(self.host, self.port, database, self.superuser, self.password)
-
-    def _is_marked(self) -> bool:
-        with self._as_superuser() as cursor:
-            cursor.execute("select count(*) from information_schema.schemata where schema_name = %s", (MARK,))
-            return bool(cursor.fetchone()[0])
+    def _command(self) -> list[str]:
+        command = super()._command()
+        return command if "log-bin" in self.options else [*command, "--skip-log-bin"]
 
     def make_database(self, name: str) -> MySQLDatabase:
         """A fresh database of this name, with its roles."""
