@@ -7,7 +7,6 @@ that does not answer holds up nobody but those who need it.
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 
@@ -83,8 +82,8 @@ class Claims:
 
 def _asked(wanted: Wanted, shared: Iterable[str]) -> frozenset[object]:
     """What the answer depends on."""
-    tables = Counter(copy.table.casefold() for _, copies in wanted.copies.values() for copy in copies)
-    return frozenset([*(name for name in shared if name in tables), *_claimed(wanted)])
+    tables = {copy.table.casefold() for _, copies in wanted.copies.values() for copy in copies}
+    return frozenset([*tables.intersection(shared), *_claimed(wanted)])
 
 
 def _claimed(wanted: Wanted) -> list[object]:
