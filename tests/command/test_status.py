@@ -30,6 +30,16 @@ def test_before_the_first_run_nothing_is_ready_and_it_says_why(call, shop):
     assert ready(asked.stdout)["SourceTable", "orders"]["reason"] == "NotInstalled"
 
 
+def test_what_keeps_a_reflection_from_beginning_is_said_before_anything_runs(call, shop):
+    shop.destination.execute("create table orders (id integer primary key)")
+    shop.destination.execute("insert into orders values (1)")
+    asked = call("status", "-f", shop.manifests, "-o", "json")
+    found = ready(asked.stdout)["Reflection", "orders"]
+    assert found["reason"] == "DestinationNotEmpty"
+    assert "existing" in found["message"]
+    assert ready(asked.stdout)["Reflection", "customers"]["reason"] == "NotStarted"
+
+
 def test_while_another_process_runs_all_is_ready(call, start, shop):
     running = start("run", "-f", shop.manifests)
     wait_for(shop.equal)

@@ -82,7 +82,7 @@ class Look:
     behind: dict[str, tuple[int, float]] = field(default_factory=dict)
     positions: dict[str, Position] = field(default_factory=dict)
     moved: dict[str, int] = field(default_factory=dict)
-    # By Reflection whose table is not as it was copied last: why it cannot go on, or None when it can.
+    # By Reflection that never began, or whose table is not as it was copied last: why it cannot, or None when it can.
     changed: dict[str, errors.PantographError | None] = field(default_factory=dict)
 
 
@@ -291,19 +291,29 @@ def _ask_how_far(
 def _ask_what_changed(
     manifests: Manifests, database: Database, looks: Mapping[tuple[str, str], Look], installation: str
 ) -> None:
-    """Of Reflections whose source table is not as it was copied last: can they go on? Asked as `plan` asks it."""
+    """Of Reflections that never began, and of those whose source table is not as it was copied last: can they?
+
+    Asked as `plan` asks it.
+    """
     found, owner = looks[database.key], owner_of(database, installation)
+
+    def is_new(one: Reflection, table: SourceTable) -> bool:
+        there = looks[one.destination_key]
+        known = there.checkpoints.get(owner, {}).get(checkpoint_name(_full(one)))
+        if known is None:
+            return found.error is None and there.error is None
+        seen = known.state.fingerprint
+        return bool(seen) and seen != found.fingerprints.get(table.name, seen)
+
     changed = [
         _full(one)
         for table in manifests.source_tables_of(database)
         for one in manifests.reflections_of(table)
-        if (known := looks[one.destination_key].checkpoints.get(owner, {}).get(checkpoint_name(_full(one))))
-        and known.state.fingerprint
-        and known.state.fingerprint != found.fingerprints.get(table.name, known.state.fingerprint)
+        if is_new(one, table)
     ]
     if not changed:
         return
-    from pantograph.cli import planning, verify  # most looks find nothing changed, and `status` is to answer at once
+    from pantograph.cli import planning, verify  # most looks find nothing new, and `status` is to answer at once
 
     try:
         wanted = verify.only(sources.wanted(manifests, installation=installation), changed)
@@ -446,7 +456,11 @@ class Judge:
         for seen, where in ((here, "source"), (there, "destination")):
             if seen.error is not None:
                 return Verdict(False, f"{where.title()}{seen.error.reason}", str(seen.error))
+        name = _full(reflection)
+        failure = here.changed.get(name)
         if checkpoint is None:
+            if failure is not None:
+                return Verdict(False, failure.reason, str(failure))
             return Verdict(False, "NotStarted", "nothing is copied yet; `pantograph run` begins")
         if reflection.spec.paused or database.spec.reflector.paused:
             return Verdict(False, "Paused", "as its manifest says; changes wait")
@@ -455,8 +469,7 @@ class Judge:
         capture = here.tables.get(table.name)
         if capture is None or capture.capture is None or not capture.state.healthy:
             return Verdict(False, "CaptureBroken", f"see SourceTable {table.name}")
-        name = _full(reflection)
-        if (failure := here.changed.get(name)) is not None:
+        if failure is not None:
             return Verdict(False, failure.reason, str(failure))
         sweep = checkpoint.state.sweep
         if sweep is not None and sweep.phase == "held":
