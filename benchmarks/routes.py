@@ -43,8 +43,12 @@ def rows(count: int) -> Iterable[Row]:
         yield (n, f"customer {n}", f"sku{n % 100}", n % 50, price, f"{n:032x}", began + datetime.timedelta(0, n), True)
 
 
-def definition(dialect: str, name: str) -> str:
-    swapped = {"timestamp": "datetime"} if dialect == "mariadb" else {}
+def definition(dialect: str, name: str, destination: str = "") -> str:
+    # No finer than the other end holds: what it would cut is refused. SQLite has one timestamp, finer than Firebird's.
+    moments = {"mariadb": "datetime", "postgresql": "timestamp(3)"}
+    swapped = {"timestamp": moments.get(dialect, "timestamp")}
+    if (dialect, destination) == ("sqlite", "firebird"):
+        swapped = {"timestamp": "varchar(30)"}
     columns = [f"{column} {swapped.get(type_, type_)}" for column, type_ in zip(COLUMNS, TYPES, strict=True)]
     return f"create table {name} ({columns[0]} not null primary key, {', '.join(columns[1:])})"
 
@@ -141,7 +145,7 @@ def one(source: TestDatabase, destination: TestDatabase, count: int) -> dict[str
             return tuple(int(value) for value in database.execute(DIGEST.format(name), role="superuser")[0])
         return None
 
-    source.execute(definition(source.dialect, "orders"))
+    source.execute(definition(source.dialect, "orders", destination.dialect))
     write(source, "orders", count)
     # By a name of its own, so that both ends may be one server's.
     destination.execute(definition(destination.dialect, "by_hand"))
