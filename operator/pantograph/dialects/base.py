@@ -13,7 +13,7 @@ import abc
 import contextlib
 import enum
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -21,6 +21,7 @@ from pantograph import errors
 from pantograph.api.expressions import Expression
 from pantograph.dialects.parameters import Style
 from pantograph.model.changes import NOWHERE, Capture, Control, Pending, Position, Row, Window
+from pantograph.model.converters import Converter
 from pantograph.model.mirrors import Mapped, Mirror
 from pantograph.model.tables import Column, Reference, TableShape
 from pantograph.model.types import Kind, LogicalType
@@ -28,7 +29,6 @@ from pantograph.model.types import Kind, LogicalType
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-Converter = Callable[[Any], Any]
 Batches = Iterable[Sequence[Row]]
 
 REFUSALS: Mapping[str, str] = {

@@ -17,6 +17,7 @@ from typing import Any
 from pantograph import errors
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import Dialect, Staged, WindowReader
+from pantograph.model import converters
 from pantograph.model.changes import NOWHERE, Control, Position, Window
 from pantograph.model.mirrors import Mirror
 from pantograph.pipeline import checkpoints, deadletters, fence, keys, steps, writer
@@ -329,26 +330,16 @@ def _raw_key(route: Route, mirror: Mirror, row: Sequence[Any]) -> keys.Key:
     return tuple(result)
 
 
-def rows(route: Route, mirror: Mirror, sql: str, params: dict[str, Any]) -> Iterator[list[Any]]:
+def rows(route: Route, mirror: Mirror, sql: str, params: dict[str, Any]) -> Iterator[Sequence[Any]]:
     """Batches of `(present, *columns)` in canonical values."""
     for batch in route.reader.batches(sql, route.limits.rows, route.limits.size, **params):
         yield decoded(route, mirror, batch)
 
 
-def decoded(route: Route, mirror: Mirror, batch: list[Any]) -> list[Any]:
+def decoded(route: Route, mirror: Mirror, batch: Sequence[Any]) -> Sequence[Any]:
     """A batch as the driver yields it, in canonical values."""
     decoders = [(i + 1, route.source.decode(column.source_type)) for i, column in enumerate(mirror.columns)]
-    needed = [(i, decoder) for i, decoder in decoders if decoder is not None]
-    if not needed:
-        return batch
-    result = []
-    for row in batch:
-        values = list(row)
-        for i, decoder in needed:
-            if values[i] is not None:
-                values[i] = decoder(values[i])
-        result.append(tuple(values))
-    return result
+    return converters.converted(batch, [(i, decoder) for i, decoder in decoders if decoder is not None])
 
 
 def check_shapes(route: Route, mirrors: Sequence[Mirror]) -> None:

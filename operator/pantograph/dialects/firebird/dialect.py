@@ -13,6 +13,7 @@ from pantograph.dialects.firebird import bulk, capture, connections, expressions
 from pantograph.dialects.firebird.identifiers import LONGEST, folded, text
 from pantograph.model import names
 from pantograph.model.changes import Capture
+from pantograph.model.converters import Converter
 from pantograph.model.mirrors import Mapped, Mirror
 from pantograph.model.tables import Column, TableShape
 from pantograph.model.types import LogicalType
@@ -122,10 +123,10 @@ class Firebird(base.Dialect):
     def native(self, type_: LogicalType, *, key: bool = False) -> str:
         return types.native(type_, key=key)
 
-    def decode(self, type_: LogicalType) -> base.Converter | None:
+    def decode(self, type_: LogicalType) -> Converter | None:
         return types.decode(type_)
 
-    def encode(self, type_: LogicalType) -> base.Converter | None:
+    def encode(self, type_: LogicalType) -> Converter | None:
         return types.encode(type_)
 
     # -- the source --------------------------------------------------------------------------------------------------

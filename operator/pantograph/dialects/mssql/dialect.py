@@ -21,6 +21,7 @@ from pantograph.dialects.mssql import (
     windows,
 )
 from pantograph.model.changes import Capture
+from pantograph.model.converters import Converter
 from pantograph.model.mirrors import Mapped, Mirror
 from pantograph.model.tables import Column, TableShape
 from pantograph.model.types import LogicalType
@@ -162,10 +163,10 @@ class SQLServer(base.Dialect):
     def native(self, type_: LogicalType, *, key: bool = False) -> str:
         return types.native(type_, key=key)
 
-    def decode(self, type_: LogicalType) -> base.Converter | None:
+    def decode(self, type_: LogicalType) -> Converter | None:
         return types.decode(type_)
 
-    def encode(self, type_: LogicalType) -> base.Converter | None:
+    def encode(self, type_: LogicalType) -> Converter | None:
         return types.encode(type_)
 
     def canonical(self, expression: str, type_: LogicalType, precision: LogicalType) -> str:

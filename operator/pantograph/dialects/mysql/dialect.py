@@ -27,6 +27,7 @@ from pantograph.dialects.mysql import (
 )
 from pantograph.model import names
 from pantograph.model.changes import Capture
+from pantograph.model.converters import Converter
 from pantograph.model.mirrors import Mapped, Mirror
 from pantograph.model.tables import Column, TableShape
 from pantograph.model.types import Kind, LogicalType
@@ -177,7 +178,7 @@ class MySQL(base.Dialect):
     def native(self, type_: LogicalType, *, key: bool = False) -> str:
         return types.native(type_, self.variant, key=key)
 
-    def decode(self, type_: LogicalType) -> base.Converter | None:
+    def decode(self, type_: LogicalType) -> Converter | None:
         return _decoder(type_)
 
     def canonical(self, expression: str, type_: LogicalType, precision: LogicalType) -> str:
@@ -426,7 +427,7 @@ def _truth(value: Any) -> Any:
     return value == 1 if value in (0, 1) else value
 
 
-def _decoder(type_: LogicalType) -> base.Converter | None:
+def _decoder(type_: LogicalType) -> Converter | None:
     if type_.kind is Kind.BOOLEAN:
         # A tinyint(1) may hold more than 0 and 1: what is neither stays a number, for the destination to judge.
         return _truth

@@ -22,7 +22,6 @@ from pantograph.dialects import base, marks
 from pantograph.dialects.base import (
     Batches,
     CaptureState,
-    Converter,
     Features,
     MetaTable,
     Role,
@@ -36,7 +35,9 @@ from pantograph.dialects.base import (
 )
 from pantograph.dialects.sqlite import capture as capturing
 from pantograph.dialects.sqlite import connections, expressions, tables, values, windows
+from pantograph.model import converters
 from pantograph.model.changes import Capture
+from pantograph.model.converters import Converter
 from pantograph.model.mirrors import Mapped, Mirror
 from pantograph.model.tables import Column, Reference, TableShape
 from pantograph.model.types import Kind, LogicalType
@@ -456,16 +457,7 @@ class SQLite(base.Dialect):
             for i, column in enumerate(mirror.columns)
             if (encoder := self.encode(column.destination_type)) is not None
         ]
-        if not encoders:
-            return batch
-        result = []
-        for row in batch:
-            changed = list(row)
-            for i, encoder in encoders:
-                if changed[i] is not None:
-                    changed[i] = encoder(changed[i])
-            result.append(changed)
-        return result
+        return converters.converted(batch, encoders)
 
     def insert(self, session: Session, mirror: Mirror, batches: Batches) -> int:
         columns = ", ".join(self.quote(column.destination) for column in mirror.columns)

@@ -11,13 +11,13 @@ import hashlib
 import math
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from pantograph import errors
-from pantograph.dialects.base import Converter
+from pantograph.model.converters import Columnwise, Converter, Whole, holds, passing
 from pantograph.model.types import Kind, LogicalType
 
 EXACT_DIGITS = 15
@@ -315,10 +315,48 @@ def decoder(type_: LogicalType) -> Converter | None:
     """The converter of a logical type; None for values that go as they are."""
     match type_.kind:
         case Kind.DECIMAL:
-            return decimal(type_.scale if type_.precision else None)
+            one = decimal(type_.scale if type_.precision else None)
+            return Columnwise(one, _decimals(type_.scale)) if type_.precision else one
         case Kind.OTHER:
             return None
-    return _DECODERS[type_.kind]
+    one = _DECODERS[type_.kind]
+    return Columnwise(one, _WHOLE[type_.kind]) if type_.kind in _WHOLE else one
+
+
+def _decimals(scale: int) -> Whole:
+    shown = f"%.{scale}f".__mod__
+
+    def whole(column: Sequence[Any]) -> Sequence[Any] | None:
+        if not holds(column, float, int):
+            return None
+        given = [value for value in column if value is not None]
+        digits = list(map(shown, given))
+        # The very doubles that these digits are stored as; of an integer that no double holds this is not so.
+        if not all(map(math.isfinite, given)) or list(map(float, digits)) != given:
+            return None
+        if len(given) == len(column):
+            return digits
+        left = iter(digits)
+        return [None if value is None else next(left) for value in column]
+
+    return whole
+
+
+def _booleans(column: Sequence[Any]) -> Sequence[Any] | None:
+    return list(map(_TRUTH.__getitem__, column)) if holds(column, int) and _TRUTH.keys() >= set(column) else None
+
+
+_TRUTH = {0: False, 1: True, None: None}
+
+
+def _written(form: re.Pattern[str]) -> Whole:
+    """Texts of this form go as they are."""
+
+    def whole(column: Sequence[Any]) -> Sequence[Any] | None:
+        given = (value for value in column if value is not None)
+        return column if holds(column, str) and all(map(form.fullmatch, given)) else None
+
+    return whole
 
 
 _DECODERS: dict[Kind, Converter] = {
@@ -333,6 +371,20 @@ _DECODERS: dict[Kind, Converter] = {
     Kind.INTERVAL: text,
     Kind.UUID: uuid_,
     Kind.JSON: json_,
+}
+
+
+_WHOLE: dict[Kind, Whole] = {
+    Kind.BOOLEAN: _booleans,
+    Kind.INTEGER: passing(int),
+    Kind.FLOAT: passing(float),
+    Kind.BYTES: passing(bytes),
+    Kind.TEXT: passing(str),
+    Kind.DATE: _written(_DATE),
+    Kind.TIME: _written(_TIME),
+    Kind.TIMESTAMP: _written(_TIMESTAMP),
+    Kind.INTERVAL: passing(str),
+    Kind.JSON: passing(str),
 }
 
 
@@ -353,7 +405,7 @@ def encoder(type_: LogicalType) -> Converter | None:
     if type_.kind is Kind.FLOAT:
         return encode_real
     # A source's integer may be wider than 63 bits, and then stands in a column of decimals.
-    return encode_decimal if type_.kind is Kind.DECIMAL else None
+    return Columnwise(encode_decimal, passing(str)) if type_.kind is Kind.DECIMAL else None
 
 
 # -- functions that our own connections have ---------------------------------------------------------------------------

@@ -1,0 +1,59 @@
+"""Values of a batch from one form into another, a column at a time.
+
+A Python call a value is what a batch costs most. Nearly every column holds values of one kind, in a form in which they
+may go as they are or which one built-in takes them out of: a converter that is `Columnwise` says how, for the whole
+column, and is called value by value only where that does not do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Converter = Callable[[Any], Any]
+"""From one value that is not NULL to another. Raises `Rejected`."""
+Whole = Callable[[Sequence[Any]], Sequence[Any] | None]
+"""A column converted, with None for NULL; no column where it must be done by value, which then tells what is wrong."""
+
+_NULL = type(None)
+
+
+class Columnwise:
+    """A converter with a short way for whole columns. Both yield the same."""
+
+    __slots__ = ("one", "whole")
+
+    def __init__(self, one: Converter, whole: Whole) -> None:
+        self.one, self.whole = one, whole
+
+    def __call__(self, value: Any) -> Any:
+        """One value."""
+        return self.one(value)
+
+
+def holds(column: Sequence[Any], *kinds: type) -> bool:
+    """Are all values of exactly these types, or None?"""
+    return {_NULL, *kinds}.issuperset(map(type, column))
+
+
+def passing(*kinds: type) -> Whole:
+    """Values of these very types go as they are."""
+    return lambda column: column if holds(column, *kinds) else None
+
+
+def converted(rows: Sequence[Any], converters: Sequence[tuple[int, Converter]]) -> Sequence[Any]:
+    """Rows with the values at some places converted, by place. Raises what the converters raise."""
+    if not converters or not rows:
+        return rows
+    columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+    for place, convert in converters:
+        columns[place] = _column(columns[place], convert)
+    return list(zip(*columns, strict=True))
+
+
+def _column(column: Sequence[Any], convert: Converter) -> Sequence[Any]:
+    if isinstance(convert, Columnwise):
+        whole = convert.whole(column)
+        if whole is not None:
+            return whole
+    return [None if value is None else convert(value) for value in column]
