@@ -294,6 +294,17 @@ def test_a_zero_character_is_refused_by_name_and_without_the_value(target, notes
     assert "secret" not in str(caught.value)
 
 
+def test_what_fails_at_the_source_in_the_middle_of_a_copy_is_said_as_it_is(target, notes):
+    def batches():
+        yield [(1, n, "text") for n in range(MANY)]
+        raise errors.Rejected("a value is no number", kind="type")
+
+    target.writer.begin()
+    with pytest.raises(errors.Rejected, match="no number"):
+        target.dialect.stage(target.writer, notes, batches())
+    target.writer.rollback()
+
+
 # Upserts and deletes.
 
 

@@ -141,10 +141,29 @@ def _plain(value: Any) -> str:
 
 def copy_in(session: Session, sql: str, batches: Batches, columns: Sequence[Mapped]) -> int:
     """COPY … FROM STDIN in text, built column by column; never holds more than one batch as text."""
-    renderers = [_renderer(column) for column in columns]
-    with session.using() as cursor:
-        cursor.copy_expert(sql, _Feed(_lines(batches, renderers)), size=1 << 18)
-        return int(cursor.rowcount)
+    return feed(session, sql, _lines(batches, [_renderer(column) for column in columns]))
+
+
+def feed(session: Session, sql: str, chunks: Iterable[bytes]) -> int:
+    """Run a COPY … FROM STDIN; how many rows. What fails in the making of the chunks is raised as it is: psycopg2 makes
+    an error of its own of it, and the server one of a cancelled statement."""
+    failures: list[BaseException] = []
+
+    def watched() -> Iterator[bytes]:
+        try:
+            yield from chunks
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    try:
+        with session.using() as cursor:
+            cursor.copy_expert(sql, _Feed(watched()), size=1 << 18)
+            return int(cursor.rowcount)
+    except BaseException:
+        if failures:
+            raise failures[0] from None
+        raise
 
 
 class _Feed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from pantograph.dialects.base import Session, Staged
 from pantograph.dialects.postgresql import bulk
@@ -15,22 +15,5 @@ def take(session: Session, target: bulk.Target, lines: Iterable[bytes], *, direc
     else:
         bulk.prepare_stage(session, target)
         into = target.stage
-    failures: list[BaseException] = []
-
-    def watched() -> Iterator[bytes]:
-        # psycopg2 makes an error of its own of what goes wrong in the reading, and tells it to the server.
-        try:
-            yield from lines
-        except BaseException as error:
-            failures.append(error)
-            raise
-
-    try:
-        with session.using() as cursor:
-            cursor.copy_expert(f"copy {into} from stdin", bulk._Feed(watched()), size=1 << 18)
-            rows = int(cursor.rowcount)
-    except BaseException:
-        if failures:
-            raise failures[0] from None
-        raise
+    rows = bulk.feed(session, f"copy {into} from stdin", lines)
     return Staged(f"{target.stage} as s", rows)
