@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from pantograph import errors
+from pantograph.dialects.firebird import packing
 
 VALUES = [
     ("smallint", -32768), ("integer", 2147483647), ("bigint", -9223372036854775808),
@@ -18,18 +21,27 @@ VALUES = [
     ("blob sub_type text character set utf8", "x" * 1_000_000 + "🎉"), ("blob sub_type text character set utf8", ""),
     ("blob sub_type binary", bytes(range(256)) * 5000), ("varchar(300) character set octets", bytes(range(256))),
     ("blob sub_type binary", b""), ("char(5) character set utf8", "ab"),
+    ("numeric(18,18)", "-0.123456789012345678"), ("double precision", 1.7976931348623157e308),
+    ("double precision", 2.2250738585072014e-308), ("double precision", 123456789.12345679), ("double precision", 0.0),
+    ("double precision", -0.0), ("double precision", 5e-324), ("double precision", -1e23), ("float", 16777217.0 - 1),
+    ("varchar(100) character set utf8", "ends in nul\0"), ("blob sub_type binary", b"\0" * 9),
+    ("blob sub_type text character set utf8", "🎉" * 2000), ("blob sub_type text character set utf8", "🎉" * 2001),
+    ("varchar(8000) character set utf8", "x" * 8000), ("varchar(8001) character set utf8", "ü" * 8001),
+    ("varchar(20) character set ascii", "plain "), ("timestamp", "0001-01-01 00:00:00"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("native", "value"), VALUES)
-@pytest.mark.parametrize("way", ["upsert", "insert"])
-def test_a_value_of_every_type_comes_back(world, native, value, way):
+@pytest.mark.parametrize("way", ["upsert", "insert", "insert of parameters"])
+def test_a_value_of_every_type_comes_back(world, native, value, way, monkeypatch):
+    if way == "insert of parameters":
+        monkeypatch.setattr(packing.Packing, "blocks", lambda self, rows: None)
     for table in ("origin", "copies"):
         world.run(f"create table {table} (id integer not null primary key, v {native})")
     mirror = world.mirror(world.capture("origin"), "copies")
     batches = [[(1, 1, value), (1, 2, None)]]
     world.writer.begin()
-    if way == "insert":
+    if way != "upsert":
         world.dialect.insert(world.writer, mirror, batches)
     else:
         staged = world.dialect.stage(world.writer, mirror, batches)
@@ -42,6 +54,29 @@ def test_a_value_of_every_type_comes_back(world, native, value, way):
     (got,), (nothing,) = world.side.rows(f"select {world.dialect.selected(column)} from copies order by id")
     assert nothing is None
     assert (decode(got) if decode else got) == value
+
+
+def test_what_is_common_goes_packed_and_what_is_not_as_parameters(world):
+    columns = "id integer not null primary key, v blob sub_type text character set utf8, d double precision, b blob sub_type binary"
+    world.run(f"create table origin ({columns})", f"create table copies ({columns})")
+    mirror = world.mirror(world.capture("origin"), "copies")
+    packs = packing.Packing("copies", ["id", "v", "d", "b"], mirror.columns)
+    rows = [(n, "x" * n, n / 3, None) for n in range(400)]
+    blocks = packs.blocks(rows)
+    assert sum(count for _, count in blocks) == 400
+    assert max(len(data) for data, _ in blocks) <= packing.CAPACITY
+    assert len(blocks) < 6
+    for odd in (math.inf, math.nan, -0.0):
+        assert packs.blocks([(1, "x", odd, None)]) is None
+    assert packs.blocks([(1, "x" * 8001, 1.0, None)]) is None
+    assert packs.blocks([(1, "x" * 8000, 1.0, b"y" * 8000)]) is not None
+    batch = [[(1, *row) for row in rows] + [(1, 400, "x" * 9000, -0.0, b"y" * 9000), (1, 401, "last", 0.1, None)]]
+    world.writer.begin()
+    assert world.dialect.insert(world.writer, mirror, batch) == 402
+    world.writer.commit()
+    assert world.run("select count(*), sum(char_length(v)), sum(octet_length(b)) from copies") == [
+        (402, 399 * 200 + 9004, 9000)
+    ]
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """Writing into a table by the bulk: the stage, and the statements that apply it.
 
 A stage is a global temporary table, whose rows are the transaction's own. Its definition is not temporary here: it is
-made once, in a transaction of its own, and goes when Pantograph leaves the database. Rows get there by EXECUTE BLOCK,
-many a message: ten times as fast as one by one.
+made once, in a transaction of its own, and goes when Pantograph leaves the database. Rows get there by EXECUTE BLOCK:
+many as one parameter (see `packing`), or, where a value does not allow that, many a message with a parameter each.
 """
 
 from __future__ import annotations
@@ -20,14 +20,17 @@ from pantograph.dialects.base import Batches, Counted, Session, Staged
 from pantograph.dialects.firebird import types
 from pantograph.dialects.firebird.capture import STAGE, relation_exists, unless
 from pantograph.dialects.firebird.identifiers import folded
+from pantograph.dialects.firebird.packing import ROWS as PACKED
+from pantograph.dialects.firebird.packing import Packing
+from pantograph.model.converters import Columnwise, Converter, converted, passing
 from pantograph.model.mirrors import Mapped, Mirror
 from pantograph.model.types import Kind
 
 if TYPE_CHECKING:
     from pantograph.dialects.firebird.dialect import Firebird
 
-ROWS = 50
-"""Rows a block: it takes 255 contexts, and with more than 25 to 50 there is little left to win."""
+ROWS = 25
+"""Rows a block whose values are parameters: it takes 255 contexts, and with more there is nothing left to win."""
 _MESSAGE = 60_000
 """Bytes of parameters a block, below the 64 KiB that a message may have."""
 _WIDTHS = (16, 64, 256, 1024, 4096, 8191)
@@ -130,25 +133,47 @@ Rendered = tuple[Any, ...]
 def _fill(
     session: Session, table: str, names: Sequence[str], columns: Sequence[Mapped | None], rows: Iterable[Sequence[Any]]
 ) -> int:
-    encoders = [_encoder(column) for column in columns]
-    flow = ([None if v is None else e(v) for e, v in zip(encoders, row, strict=True)] for row in rows)
+    encoders = [(place, _encoder(column)) for place, column in enumerate(columns)]
+    packing = Packing(table, names, columns)
     done = 0
+    flow = iter(rows)
     with session.using() as cursor, contextlib.ExitStack() as stack:
         prepared: dict[str, Callable[[Sequence[Any]], int]] = {}
-        while group := list(itertools.islice(flow, ROWS)):
-            kinds, width = _parameters(columns, group)
-            many = max(1, min(ROWS, _MESSAGE // width))
-            for start in range(0, len(group), many):
-                part = group[start : start + many]
-                sql = _block(table, names, kinds, len(part))
-                if sql not in prepared:
-                    if len(prepared) >= _PREPARED:
-                        stack.close()
-                        prepared.clear()
-                    prepared[sql] = stack.enter_context(cursor.prepared(sql))
-                prepared[sql](tuple(itertools.chain.from_iterable(part)))
+
+        def run(sql: str, parameters: Sequence[Any]) -> None:
+            if sql not in prepared:
+                if len(prepared) >= _PREPARED:
+                    stack.close()
+                    prepared.clear()
+                prepared[sql] = stack.enter_context(cursor.prepared(sql))
+            prepared[sql](parameters)
+
+        while taken := list(itertools.islice(flow, PACKED)):
+            group = converted(taken, encoders)
+            blocks = packing.blocks(group) if packing.statement else None
+            if blocks is None:
+                for start in range(0, len(group), ROWS):
+                    _one_by_one(run, table, names, columns, group[start : start + ROWS])
+            else:
+                for block in blocks:
+                    run(packing.statement, block)
             done += len(group)
     return done
+
+
+def _one_by_one(
+    run: Callable[[str, Sequence[Any]], None],
+    table: str,
+    names: Sequence[str],
+    columns: Sequence[Mapped | None],
+    group: Sequence[Sequence[Any]],
+) -> None:
+    """Rows whose values are parameters of their own, `ROWS` of them at most."""
+    kinds, width = _parameters(columns, group)
+    many = max(1, min(ROWS, _MESSAGE // width))
+    for start in range(0, len(group), many):
+        part = group[start : start + many]
+        run(_block(table, names, kinds, len(part)), tuple(itertools.chain.from_iterable(part)))
 
 
 def _block(table: str, names: Sequence[str], kinds: Sequence[str], rows: int) -> str:
@@ -196,17 +221,17 @@ def _blob(*, binary: bool) -> str:
     return "blob sub_type binary" if binary else "blob sub_type text character set UTF8"
 
 
-def _encoder(column: Mapped | None) -> Callable[[Any], Any]:
+def _encoder(column: Mapped | None) -> Converter:
     if column is None:
-        return int
+        return Columnwise(int, passing(int))
     kind = column.destination_type.kind
     if kind in (Kind.TEXT, Kind.JSON, Kind.UUID):
-        return str
+        return Columnwise(str, passing(str))
     if kind is Kind.BYTES:
-        return bytes
+        return Columnwise(bytes, passing(bytes))
     if kind is Kind.BOOLEAN:
-        return _truth
-    return types.encode(column.destination_type) or _same
+        return Columnwise(_truth, passing(bool))
+    return types.encode(column.destination_type) or Columnwise(_same, lambda values: values)
 
 
 def _truth(value: Any) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pantograph import errors
+from pantograph.model.converters import Columnwise, Whole, holds, passing
 from pantograph.model.tables import Column
 from pantograph.model.types import Kind, LogicalType
 
@@ -268,9 +269,16 @@ def _cut(value: Any) -> str:
     return _TOO_FINE.sub(r"\1", str(value))
 
 
+def _no_longer(than: int) -> Whole:
+    """Texts that cannot have more digits of a second than are kept."""
+    return lambda column: (
+        column if holds(column, str) and max((len(v) for v in column if v is not None), default=0) <= than else None
+    )
+
+
 _ENCODERS: dict[Kind, Callable[[Any], Any]] = {
-    Kind.TIME: _cut,
-    Kind.TIMESTAMP: _cut,
-    Kind.DECIMAL: str,
+    Kind.TIME: Columnwise(_cut, _no_longer(13)),
+    Kind.TIMESTAMP: Columnwise(_cut, _no_longer(24)),
+    Kind.DECIMAL: Columnwise(str, passing(str)),
     Kind.BOOLEAN: bool,
 }
