@@ -57,7 +57,7 @@ def test_a_value_of_every_type_comes_back(world, native, value, way, monkeypatch
 
 
 def test_what_is_common_goes_packed_and_what_is_not_as_parameters(world):
-    columns = "id integer not null primary key, v blob sub_type text character set utf8, d double precision, b blob sub_type binary"
+    columns = "id integer not null primary key, v blob sub_type text character set utf8, d double precision, b blob"
     world.run(f"create table origin ({columns})", f"create table copies ({columns})")
     mirror = world.mirror(world.capture("origin"), "copies")
     packs = packing.Packing("copies", ["id", "v", "d", "b"], mirror.columns)
