@@ -15,6 +15,8 @@ Converter = Callable[[Any], Any]
 Whole = Callable[[Sequence[Any]], Sequence[Any] | None]
 """A column converted, with None for NULL; no column where it must be done by value, which then tells what is wrong."""
 
+PIECE = 1000
+"""Rows that are turned into columns and back together: their values stay in the processor's cache."""
 _NULL = type(None)
 
 
@@ -45,10 +47,20 @@ def converted(rows: Sequence[Any], converters: Sequence[tuple[int, Converter]]) 
     """Rows with the values at some places converted, by place. Raises what the converters raise."""
     if not converters or not rows:
         return rows
+    result: list[Any] = []
+    for start in range(0, len(rows), PIECE):
+        result += _converted(rows[start : start + PIECE], converters)
+    return result
+
+
+def _converted(rows: Sequence[Any], converters: Sequence[tuple[int, Converter]]) -> Sequence[Any]:
     columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+    changed = False
     for place, convert in converters:
-        columns[place] = _column(columns[place], convert)
-    return list(zip(*columns, strict=True))
+        column = _column(columns[place], convert)
+        changed = changed or column is not columns[place]
+        columns[place] = column
+    return list(zip(*columns, strict=True)) if changed else rows
 
 
 def _column(column: Sequence[Any], convert: Converter) -> Sequence[Any]:
