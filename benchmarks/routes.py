@@ -21,11 +21,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from benchmarks.contenders import Pantograph, wait
-from tests.servers import Firebird, MariaDB, PostgreSQL, SQLite, TestDatabase
+from tests.servers import Firebird, MariaDB, MySQL, PostgreSQL, SQLite, TestDatabase
 
 ENGINES: dict[str, Callable[[contextlib.ExitStack], Any]] = {
     "postgresql": lambda stack: stack.enter_context(PostgreSQL.start(durable=True)),
     "mariadb": lambda stack: stack.enter_context(MariaDB.start(durable=True)),
+    "mysql": lambda stack: stack.enter_context(MySQL.start(durable=True)),
     "firebird": lambda stack: stack.enter_context(Firebird.start()),
     "sqlite": lambda _: SQLite(),
 }
@@ -45,7 +46,7 @@ def rows(count: int) -> Iterable[Row]:
 
 def definition(dialect: str, name: str, destination: str = "") -> str:
     # No finer than the other end holds: what it would cut is refused. SQLite has one timestamp, finer than Firebird's.
-    moments = {"mariadb": "datetime", "postgresql": "timestamp(3)"}
+    moments = {"mariadb": "datetime", "mysql": "datetime", "postgresql": "timestamp(3)"}
     swapped = {"timestamp": moments.get(dialect, "timestamp")}
     if (dialect, destination) == ("sqlite", "firebird"):
         swapped = {"timestamp": "varchar(30)"}
@@ -104,7 +105,7 @@ def _to_firebird(connection: Any, name: str, batch: Sequence[Row]) -> None:
 
 
 WRITERS: dict[str, Callable[[Any, str, Sequence[Row]], None]] = {
-    "postgresql": _to_postgresql, "mariadb": _to_mariadb, "sqlite": _to_sqlite,
+    "postgresql": _to_postgresql, "mariadb": _to_mariadb, "mysql": _to_mariadb, "sqlite": _to_sqlite,
 }  # fmt: skip
 
 
@@ -182,14 +183,14 @@ def main() -> None:
     print(f"{'rows/s':24}" + "".join(f"{head:>12}" for head in heads), flush=True)
     with contextlib.ExitStack() as stack:
         servers: dict[str, Any] = {}
-        for route in given.routes or routes:
+        for number, route in enumerate(given.routes or routes):
             ends = route.split("-")
             for engine in ends:
                 if engine not in servers:
                     servers[engine] = ENGINES[engine](stack)
             figures: dict[str, list[float]] = {}
             for run in range(given.runs):
-                names = (f"{side}_{route.replace('-', '_')}_{run}" for side in ("a", "b"))
+                names = (f"{side}{number}_{run}" for side in ("a", "b"))
                 pair = [servers[engine].make_database(name) for engine, name in zip(ends, names, strict=True)]
                 try:
                     for part, seconds in one(*pair, given.rows).items():
