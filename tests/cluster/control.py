@@ -31,7 +31,7 @@ class Control:
     def start(self) -> None:
         """Until it is ready, in 5 to 15 s."""
         pki = self.folder / "pki"
-        authority = Authority(pki)
+        self.authority = authority = Authority(pki)
         authority.server("apiserver", "127.0.0.1")
         authority.client("admin", "admin", "system:masters")
         authority.token_key("tokens")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pathlib
+import pty
+import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -77,6 +82,57 @@ class Process:
                 stream.close()
 
 
+class Screen:
+    """The command in a terminal of its own, of 120 columns and 30 lines."""
+
+    def __init__(self, arguments: Sequence[str], folder: pathlib.Path) -> None:
+        self._ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "pantograph", *arguments],
+            cwd=folder, env=environment() | {"TERM": "xterm-256color"}, stdin=theirs, stdout=theirs, stderr=theirs,
+        )  # fmt: skip
+        os.close(theirs)
+        os.set_blocking(self._ours, False)
+        self._drawn = bytearray()
+
+    def shows(self, pattern: str) -> bool:
+        """Whether it is on what was drawn last."""
+        return re.search(pattern, self.text()) is not None
+
+    def text(self) -> str:
+        """What was drawn last, without colours."""
+        try:
+            while chunk := os.read(self._ours, 65536):
+                self._drawn.extend(chunk)
+        except OSError:  # nothing more just now
+            pass
+        latest = self._drawn.decode(errors="replace").rpartition("\x1b[H")[2]
+        return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", latest)
+
+    def wait(self, pattern: str, timeout: float = 40.0) -> None:
+        """Until it is shown."""
+        wait_for(lambda: self.shows(pattern), timeout, lambda: f"{pattern!r} in:\n{self.text()}")
+
+    def end(self) -> int:
+        """Ctrl-C; the status that it ends with. The terminal must be as it was before."""
+        self.process.send_signal(signal.SIGINT)
+
+        def ended() -> bool:
+            self.text()  # it may wait for what it has drawn to be read
+            return self.process.poll() is not None
+
+        wait_for(ended)
+        assert "\x1b[?1049l" in self._drawn.decode(errors="replace"), "the terminal is not as it was before"
+        return self.process.returncode
+
+    def close(self) -> None:
+        """Let nothing of it stay."""
+        self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
+
+
 def wait_for(holds: Callable[[], bool], timeout: float = 30.0, what: Callable[[], str] = lambda: "it") -> None:
     """Until it holds; fails with `what` when it does not come about."""
     deadline = time.monotonic() + timeout
@@ -115,6 +171,20 @@ def start(tmp_path: pathlib.Path) -> Iterator[Callable[..., Process]]:
     yield begin
     for process in started:
         process.close()
+
+
+@pytest.fixture
+def screen(tmp_path: pathlib.Path) -> Iterator[Callable[..., Screen]]:
+    """`screen("status", "--watch", …)` is the command in a terminal."""
+    opened: list[Screen] = []
+
+    def begin(*arguments: object) -> Screen:
+        opened.append(Screen([str(argument) for argument in arguments], tmp_path))
+        return opened[-1]
+
+    yield begin
+    for one in opened:
+        one.close()
 
 
 def source_table(name: str, **spec: Any) -> dict[str, Any]:

@@ -1,20 +1,11 @@
 """`pantograph status` tells from the databases alone, whichever process moves the rows."""
 
-import fcntl
 import json
-import os
-import pty
-import re
-import signal
-import struct
-import subprocess
-import sys
-import termios
 import time
 
 import yaml
 
-from tests.command.conftest import environment, reflection, wait_for, write
+from tests.command.conftest import reflection, wait_for, write
 
 
 def ready(text):
@@ -106,41 +97,15 @@ def test_an_unknown_format_is_refused(call, shop):
     assert asked.stderr == "pantograph: --output: found xml, expected one of: table, wide, json, yaml\n"
 
 
-def test_a_screen_that_is_left_open_follows_what_happens(start, shop):
+def test_a_screen_that_is_left_open_follows_what_happens(start, screen, shop):
     running = start("run", "-f", shop.manifests)
     running.said("streaming began reflection=orders")
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
-    watching = subprocess.Popen(
-        [sys.executable, "-m", "pantograph", "status", "--watch", "-f", str(shop.manifests)],
-        cwd=shop.folder, env=environment() | {"TERM": "xterm-256color"}, stdin=theirs, stdout=theirs, stderr=theirs,
-    )  # fmt: skip
-    os.close(theirs)
-    os.set_blocking(ours, False)
-    drawn = bytearray()
-
-    def shows(pattern):
-        try:
-            while chunk := os.read(ours, 65536):
-                drawn.extend(chunk)
-        except OSError:  # nothing more just now
-            pass
-        latest = drawn.decode(errors="replace").rpartition("\x1b[H")[2]
-        return re.search(pattern, re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", latest)) is not None
-
-    try:
-        wait_for(lambda: shows("all 2 in step"), 40, lambda: drawn.decode(errors="replace")[-3000:])
-        shop.source.execute("update orders set quantity = quantity + 1")
-        wait_for(lambda: shows(r"orders .*Replicating .*[1-9][0-9.]*/s"), 40, lambda: drawn.decode()[-3000:])
-        assert running.end() == 0
-        watching.send_signal(signal.SIGINT)
-        wait_for(lambda: shows("^$") is None or watching.poll() is not None, 30)
-        assert watching.returncode == 130
-        assert "\x1b[?1049l" in drawn.decode(), "the terminal is not as it was before"
-    finally:
-        watching.kill()
-        watching.wait()
-        os.close(ours)
+    watching = screen("status", "--watch", "-f", shop.manifests)
+    watching.wait("all 2 in step")
+    shop.source.execute("update orders set quantity = quantity + 1")
+    watching.wait(r"orders .*Replicating .*[1-9][0-9.]*/s")
+    assert running.end() == 0
+    assert watching.end() == 130
 
 
 def test_a_table_that_changed_and_stops_its_reflection_is_said_without_a_process(call, shop):

@@ -17,10 +17,10 @@ import pytest
 import yaml
 from playwright import sync_api
 
-from tests.command.conftest import Process, closed_port, start, wait_for
+from tests.command.conftest import Process, closed_port, screen, start, wait_for
 from tests.servers import TestDatabase
 
-__all__ = ["closed_port", "start", "wait_for"]
+__all__ = ["closed_port", "screen", "start", "wait_for"]
 
 WIDTHS = {"desk": (1280, 900), "tablet": (820, 1100), "phone": (375, 800)}
 ARGUMENTS = (

@@ -1,10 +1,12 @@
 """`pantograph console` over a real API server: the same pages, with the rights of the person and never more."""
 
+import json
 import re
 
 import pytest
 
 from tests.cluster import control as controls
+from tests.console import proxies
 from tests.console.conftest import make_shop, wait_for
 from tests.servers import processes
 
@@ -50,8 +52,8 @@ def shop(control, pg_db, monkeypatch, start):
     control.kubectl("delete", "databases", "--all", "--wait=true", "--timeout=40s")
 
 
-def opened(start, *options):
-    console = start("console", "--address", "127.0.0.1:0", "--installation", "tests", *options)
+def opened(start, *options, address="127.0.0.1:0"):
+    console = start("console", "--address", address, "--installation", "tests", *options)
     console.said("the console was opened url=")
     return re.search(r"console was opened url=(\S+)", "".join(console.errors))[1]
 
@@ -150,14 +152,16 @@ def as_named(visitor, url, **headers):
     return visitor(url, extra_http_headers={f"X-Forwarded-{name.title()}": value for name, value in headers.items()})
 
 
+RBAC = "rbac.authorization.k8s.io"
+LOOKERS = {
+    "apiVersion": f"{RBAC}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "lookers"},
+    "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": "bert"},
+    "subjects": [{"apiGroup": RBAC, "kind": "Group", "name": "lookers"}],
+}  # fmt: skip
+
+
 def test_whom_a_trusted_proxy_names_has_their_rights_and_no_more(shop, control, start, visitor):
-    rbac = "rbac.authorization.k8s.io"
-    lookers = {
-        "apiVersion": f"{rbac}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "lookers"},
-        "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": "bert"},
-        "subjects": [{"apiGroup": rbac, "kind": "Group", "name": "lookers"}],
-    }  # fmt: skip
-    control.apply([*MIRRORED, lookers])
+    control.apply([*MIRRORED, LOOKERS])
     url = opened(start, "--trusted-proxy", "127.0.0.1")
 
     def paused():
@@ -184,6 +188,68 @@ def test_whom_a_trusted_proxy_names_has_their_rights_and_no_more(shop, control, 
     nobody.sees("does not say who you are")
     for one in (carl, nobody):
         one.complaints = [each for each in one.complaints if "502" not in each and "401" not in each]
+
+
+@pytest.mark.night
+def test_behind_nginx_everybody_has_their_own_rights_and_the_console_has_none(
+    shop, control, start, visitor, tmp_path, monkeypatch
+):
+    """As the page has it: nginx knows who somebody is, and the console's own account may only act as these people."""
+    control.apply([*MIRRORED, LOOKERS])
+    control.authority.client("console", "console")
+    acts_as = {"apiGroups": [""], "verbs": ["impersonate"]}
+    control.grant(
+        "console",
+        {**acts_as, "resources": ["users"], "resourceNames": ["maria", "carl"]},
+        {**acts_as, "resources": ["groups"], "resourceNames": ["shop", "lookers"]},
+    )
+    monkeypatch.setenv("KUBECONFIG", str(control.authority.kubeconfig("console", control.url)))
+    console = opened(start, "--trusted-proxy", proxies.ADDRESS, address="0.0.0.0:0").replace("0.0.0.0", "127.0.0.1")
+
+    def paused():
+        return control.kubectl("get", "reflection", "orders", "--output", "jsonpath={.spec.paused}")
+
+    passwords = {name: f"word of {name}" for name in ("maria", "carl", "dora")}
+    with proxies.nginx(tmp_path / "nginx", console, passwords) as url:
+
+        def person(name, **forged):
+            """Somebody who logs in at nginx, and says of themselves what they like."""
+            login = {"username": name, "password": passwords[name]}
+            return visitor(url, ignore_https_errors=True, http_credentials=login, extra_http_headers=forged)
+
+        maria = person("maria")
+        maria.go("reflections/default/orders")
+        maria.page.get_by_text("as maria").wait_for()
+        maria.click("Pause")
+        maria.sees("is paused")
+        assert paused() == "true"
+        maria.click("Edit", "link")
+        maria.page.get_by_label("Only rows where").fill("quantity <= 10")
+        maria.click("See what it does")
+        maria.sees("Nothing was changed yet")
+        maria.click("Apply the change")
+        maria.sees("was changed")
+
+        forged = {"X-Forwarded-User": "maria", "X-Forwarded-Groups": "system:masters"}
+        carl = person("carl", **forged)
+        carl.go("reflections/default/orders")
+        carl.page.get_by_text("as carl").wait_for()
+        carl.click("Resume")
+        carl.sees(re.compile('User "carl" cannot patch.*|forbidden'))
+        assert paused() == "true"
+        # Whom the console may not act as gets nothing, and who does not log in does not come so far.
+        dora = person("dora", **forged)
+        dora.go("reflections/default/orders")
+        dora.sees("cannot impersonate")
+        nobody = visitor(url, ignore_https_errors=True, extra_http_headers=forged)
+        assert nobody.context.request.get(url).status == 401
+    # Past nginx, a header says nothing.
+    past = as_named(visitor, console, user="maria")
+    past.go()
+    past.sees("forbidden")
+    assert past.page.get_by_text("as maria").count() == 0
+    for one in (carl, dora, nobody):
+        one.complaints = [each for each in one.complaints if not re.search("502|404|401", each)]
 
 
 def test_a_database_is_made_and_changed_with_its_secret(shop, control, start, visitor):
@@ -229,3 +295,34 @@ def test_through_a_port_forward_it_can_only_be_looked_at(shop, start, visitor, m
     me.click("See what it does")
     me.sees("What it does")
     assert me.page.get_by_role("button", name="Make it").count() == 0
+
+
+def test_a_screen_that_is_left_open_shows_a_cluster_with_what_is_wrong_first(shop, control, start, screen):
+    source, destination, _ = shop
+    destination.execute("create table orders (id bigint primary key, quantity bigint check (quantity < 90))")
+    shown = {"columns": [{"source": "id"}, {"source": "quantity"}], "onError": "DeadLetter"}
+    table, orders = MIRRORED
+    documents = [table, {**orders, "spec": {**orders["spec"], **shown}}]
+    for one in MIRRORED:
+        documents.append(json.loads(json.dumps(one).replace("orders", "customers")))
+    destination.execute("create table customers (id bigint primary key, name text)")
+    destination.execute("insert into customers values (77, 'before us')", role="superuser")
+    control.apply(documents)
+    start("reflector", "--database", "shop", "--installation", "tests", "--port", processes.free_port())
+    watching = screen("status", "--watch", "--namespace", "default")
+    watching.wait("cluster, namespace default")
+    watching.wait("1 of 2 needs you")
+    watching.wait(r"▲ customers: DestinationNotEmpty +\w+(.|\n)*▲ DestinationNotEmpty(.|\n)*● Replicating")
+
+    def moves():
+        source.execute("update orders set quantity = 10 - quantity where id < 5")
+        return watching.shows(r"orders .*Replicating .*[1-9][0-9.]*/s")
+
+    wait_for(moves, 60.0, watching.text)
+    source.execute("update orders set quantity = 99 where id = 20")
+    watching.wait("1 row set aside")
+    control.kubectl("patch", "reflection", "orders", "--type=merge", "--patch", '{"spec":{"paused":true}}')
+    watching.wait(r"■ Paused")
+    control.kubectl("delete", "reflections,sourcetables", "--all")
+    wait_for(lambda: not watching.shows("orders"), 60.0, watching.text)
+    assert watching.end() == 130

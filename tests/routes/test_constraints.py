@@ -80,6 +80,21 @@ def _last_at(pair: Pair, reason: str) -> float:
     return float(found or 0)
 
 
+def _waits(pair: Pair) -> float:
+    """Seconds between the last try of a dead letter and the next."""
+    ((last, due),) = pair.destination.execute(
+        f"select last_at, next_try from {mirrors.ours(pair.destination, 'keys')} where reason = 'dead'",
+        role="superuser",
+    )
+    return float(due) - float(last)
+
+
+def _age(pair: Pair, seconds: int) -> None:
+    """As if all that is noted had been so for so much longer."""
+    keys = mirrors.ours(pair.destination, "keys")
+    pair.destination.execute(f"update {keys} set since = since - {seconds}", role="superuser")
+
+
 def _image(pair: Pair) -> bool:
     ((state,),) = pair.destination.execute(
         f"select state from {mirrors.ours(pair.destination, 'checkpoints')} where name like 'stream/%'",
@@ -190,6 +205,13 @@ def test_a_parent_that_does_not_come_is_missing(
         before = _last_at(pair, "dead")
         pair.make("insert into parents values (98, 'another')")
         wait_until(lambda: _last_at(pair, "dead") > before, "it was tried again, and is a dead letter still")
+        assert _waits(pair) < 1000
+        # The longer it has been one, the longer until it is tried again by itself: an hour at most.
+        _age(pair, 86400)
+        before = _last_at(pair, "dead")
+        pair.make("insert into parents values (97, 'a third one')")
+        wait_until(lambda: _last_at(pair, "dead") > before, "it was tried again")
+        assert 3000 < _waits(pair) < 4000
     pair.make("insert into parents values (99, 'late')")
     pair.wait_equal(**FAMILY)
     wait_until(lambda: not _noted(pair, "dead"), "nothing is set aside")

@@ -58,7 +58,7 @@ def run(change: Change, names: Sequence[str], paths: files.Given, namespace: str
 def _in_cluster(change: Change, names: Sequence[str], given: files.InCluster, namespace: str) -> Status:
     from pantograph.cli import incluster
 
-    found, _ = incluster.with_status(given)
+    found, _ = incluster.with_status(incluster.connect(given), given)
     for one in files.named(found, names, namespace):
         field, value, done = change(one)
         if field != "paused" or bool(value) != one.spec.paused:

@@ -25,14 +25,15 @@ R = TypeVar("R", bound=Resource)
 
 def manifests(given: InCluster) -> Manifests:
     """The objects, the Reflections among them as the selector says, and the Secrets that open their Databases."""
-    cluster, found = _objects(given)
+    cluster = connect(given)
+    found = _objects(cluster, given)
     there = secrets.named(cluster, found.databases.values())
     return Manifests(found.databases, found.source_tables, found.reflections, there)
 
 
-def with_status(given: InCluster) -> tuple[Manifests, list[Resource]]:
+def with_status(cluster: Cluster, given: InCluster) -> tuple[Manifests, list[Resource]]:
     """The objects without Secrets, and those that the selector names, with their status."""
-    cluster, found = _objects(given)
+    found = _objects(cluster, given)
     of_kinds: Iterable[tuple[type[Resource], Any]] = (
         (Database, found.databases),
         (SourceTable, found.source_tables),
@@ -49,25 +50,23 @@ def change(given: InCluster, one: Reflection, field: str, value: bool | str | No
     """Set a field of its spec; None: take it out. Raises `ClusterError`, also where the spec is another one by now."""
     put = {"op": "add", "value": value} if value is not None else {"op": "remove"}
     test = {"op": "test", "path": "/metadata/generation", "value": one.metadata.generation}
-    cluster = _connect(given)
-    cluster.patch(kind_of(one), one.namespace, one.name, [test, {**put, "path": f"/spec/{field}"}])
+    connect(given).patch(kind_of(one), one.namespace, one.name, [test, {**put, "path": f"/spec/{field}"}])
 
 
-def _connect(given: InCluster) -> Cluster:
+def connect(given: InCluster) -> Cluster:
+    """The API server. Raises `SpecError` where no cluster is known."""
     try:
         return Cluster.connect(given.context)
     except errors.ClusterError as error:
         raise errors.SpecError(f"expected manifests, or a cluster in their place; {error}", path="--file") from error
 
 
-def _objects(given: InCluster) -> tuple[Cluster, Manifests]:
-    cluster = _connect(given)
-    found = Manifests(
+def _objects(cluster: Cluster, given: InCluster) -> Manifests:
+    return Manifests(
         _listed(cluster, given, Database),
         _listed(cluster, given, SourceTable),
         _listed(cluster, given, Reflection, given.selector),
     )
-    return cluster, found
 
 
 def _listed(cluster: Cluster, given: InCluster, kind: type[R], selector: str = "") -> dict[Key, R]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pantograph import dialects, errors
 from pantograph.api import conditions
@@ -37,6 +37,9 @@ from pantograph.pipeline.checkpoints import Checkpoint
 from pantograph.reconcile.observed import TableSeen
 from pantograph.reflector.pacing import OUTSIDE_WINDOW, Pacing
 
+if TYPE_CHECKING:
+    from pantograph.kube.objects import Cluster
+
 COUNTED = 1_000_000
 """Pending events are counted up to here."""
 SILENCE = 150.0
@@ -55,11 +58,13 @@ class Verdict:
     ready: bool
     reason: str
     message: str = ""
+    waits: bool = False
+    """An operator or a reflector says that it goes on by itself."""
 
     @property
     def on_its_way(self) -> bool:
         """Not Ready, and in need of nobody."""
-        return self.reason in ON_ITS_WAY
+        return self.waits or self.reason in ON_ITS_WAY
 
 
 @dataclass
@@ -90,19 +95,27 @@ def run(paths: files.Given, *, installation: str, namespace: str, output: str, w
     """Print how everything stands; whether all of it is Ready."""
     if output not in WRITERS:
         raise errors.SpecError(f"found {output}, expected one of: {', '.join(WRITERS)}", path="--output")
-    if isinstance(paths, files.InCluster):
-        return _print(lambda: of_cluster(paths), output, watch)
-    manifests = files.load_with_sources(paths, namespace)
+    see = OfCluster(paths) if isinstance(paths, files.InCluster) else OfFiles(paths, namespace, installation)
     if watch and output in ("table", "wide") and terminal.is_live(sys.stdout):
         from pantograph.cli import watching
 
-        return watching.run(paths, namespace, manifests, installation)
-    return _print(lambda: look(manifests, installation), output, watch)
+        return watching.run(see)
+    return _print(see, output, watch)
 
 
-def _print(see: Callable[[], Standing], output: str, watch: bool) -> Status:
+class See(Protocol):
+    """Looks at everything. place: at what, for people; counts: what a rate of a look is of, `events` or `rows`."""
+
+    place: str
+    counts: str
+
+    def __call__(self, before: Standing | None) -> Standing:
+        """A look; before: the look before it, to tell what was applied since."""
+
+
+def _print(see: See, output: str, watch: bool) -> Status:
     while True:
-        standing = see()
+        standing = see(None)
         print(WRITERS[output](standing), flush=True)
         if not watch:
             return Status.DONE if all(standing.verdict(one).ready for one in standing.resources) else Status.NOT_SO
@@ -119,10 +132,12 @@ class Standing:
 
     def verdict(self, resource: Resource) -> Verdict:
         """Its Ready."""
-        found: Condition | None = conditions.find(resource.status.conditions, conditions.READY)  # type: ignore[attr-defined]  # every kind has one
+        told: Sequence[Condition] = resource.status.conditions  # type: ignore[attr-defined]  # every kind has one
+        found = conditions.find(told, conditions.READY)
         if found is None:
             return Verdict(False, "NotSeenYet", "no operator has looked at it yet")
-        return Verdict(found.status == "True", found.reason, found.message)
+        waits = conditions.is_true(told, conditions.RECONCILING) and not conditions.is_true(told, conditions.STALLED)
+        return Verdict(found.status == "True", found.reason, found.message, waits)
 
 
 def now() -> datetime:
@@ -151,14 +166,50 @@ def look(manifests: Manifests, installation: str, before: Standing | None = None
     return Standing(manifests, resources, looks)
 
 
-def of_cluster(given: files.InCluster) -> Standing:
-    """As the objects of a cluster say. Raises `SpecErrors` where there are none."""
-    from pantograph.cli import incluster
+class OfFiles:
+    """Looks at what files say by asking the databases; follows the files, as `run` does. Raises `SpecErrors`, at once
+    where something is wrong with them."""
 
-    manifests, resources = incluster.with_status(given)
-    if not resources:
-        raise errors.SpecErrors([errors.SpecError(f"there is no Database, SourceTable or Reflection in {given.place}")])
-    return Standing(manifests, resources, {key: Look() for key in manifests.databases})
+    counts = "events"
+
+    def __init__(self, paths: Sequence[str], namespace: str, installation: str) -> None:
+        self.place = ", ".join(paths)
+        self._paths, self._namespace, self._installation = paths, namespace, installation
+        self._marks = files.marks(paths)
+        self._manifests = files.load_with_sources(paths, namespace)
+
+    def __call__(self, before: Standing | None = None) -> Standing:
+        if "-" not in self._paths and (marks := files.marks(self._paths)) != self._marks:
+            self._manifests = files.load_with_sources(self._paths, self._namespace)
+            self._marks = marks
+        return look(self._manifests, self._installation, before)
+
+
+class OfCluster:
+    """Looks at the objects of a cluster, as their status says. Raises `SpecErrors` where there are none, and where no
+    cluster is known."""
+
+    counts = "rows"
+
+    def __init__(self, given: files.InCluster) -> None:
+        from pantograph.cli import incluster  # the client of a cluster, which takes its time
+
+        self.place = f"cluster, {given.place}"
+        self._given = given
+        self._connect, self._with_status = incluster.connect, incluster.with_status
+        self._cluster: Cluster | None = self._connect(given)
+
+    def __call__(self, before: Standing | None = None) -> Standing:
+        try:
+            self._cluster = self._cluster or self._connect(self._given)
+            manifests, resources = self._with_status(self._cluster, self._given)
+        except errors.ClusterError:
+            self._cluster = None  # the kubeconfig may be another one by then: a token that has run out, for one
+            raise
+        if not resources:
+            why = f"there is no Database, SourceTable or Reflection in {self._given.place}"
+            raise errors.SpecErrors([errors.SpecError(why)])
+        return Standing(manifests, resources, {key: Look() for key in manifests.databases})
 
 
 # -- asking ------------------------------------------------------------------------------------------------------------

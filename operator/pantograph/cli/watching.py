@@ -1,7 +1,7 @@
 """`pantograph status --watch`: a screen to leave open. What is wrong first, then what is on its way, then who lags.
 
-The databases are asked in a thread of its own, so that the screen goes on, and says how old what it shows is, while one
-of them does not answer.
+It looks in a thread of its own, so that the screen goes on, and says how old what it shows is, while a database or the
+API server does not answer.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING
 
 from pantograph import errors
 from pantograph.api.databases import Database
-from pantograph.api.manifests import Manifests
 from pantograph.api.reflections import Reflection
 from pantograph.api.sourcetables import SourceTable
-from pantograph.cli import files, standing, terminal
+from pantograph.cli import standing, terminal
 from pantograph.cli.outcomes import Status
 from pantograph.cli.standing import Standing
 
@@ -38,12 +37,14 @@ BAR = 10
 
 @dataclass(frozen=True)
 class Line:
-    """One Reflection. rate: events applied a second; copied: rows of a copy a second; None where nobody knows yet."""
+    """One Reflection. rate: applied a second, of events where the databases are asked and of rows in a cluster;
+    copied: rows of a copy a second; None where nobody knows yet. waits: it is not ready, and goes on by itself."""
 
     name: str
     source: str
     destination: str
     ready: bool
+    waits: bool
     reason: str
     message: str
     lag: float | None
@@ -63,7 +64,7 @@ class Line:
         """Wrong first, then on its way, then the furthest behind; what is paused last."""
         rank = 2
         if not self.ready:
-            rank = 1 if self.reason in standing.ON_ITS_WAY else 3 if self.reason == "Paused" else 0
+            rank = 3 if self.reason == "Paused" else 1 if self.waits else 0
         elif self.dead_letters:
             rank = 1
         return rank, -(self.lag or 0.0), self.name
@@ -71,13 +72,15 @@ class Line:
 
 @dataclass(frozen=True)
 class View:
-    """What is to be seen at one moment. troubles: of Databases and SourceTables; age: seconds since it was so."""
+    """What is to be seen at one moment. troubles: of Databases and SourceTables; age: seconds since it was so;
+    counted: what the rates are of."""
 
     place: str
     lines: Sequence[Line]
     troubles: Sequence[tuple[str, str, str]]
     age: float
     failure: str = ""
+    counted: str = "events"
 
 
 @dataclass
@@ -102,9 +105,9 @@ class Watched:
         lags = self.lags.setdefault(name, deque(maxlen=KEPT))
         if status.lag_seconds is not None:
             lags.append(status.lag_seconds)
-        table = seen.manifests.source_of(one)
-        look = seen.looks[table.database_key]
-        pending = look.behind.get(name)
+        # In a cluster a Reflection may be there before what it names.
+        table = seen.manifests.source_tables.get(one.source_key)
+        look = seen.looks.get(table.database_key, standing.Look()) if table else standing.Look()
         moved = look.moved.get(name)
         copying = verdict.reason in ("Snapshot", "Sweep")
         before = self.swept.get(name)
@@ -114,15 +117,16 @@ class Watched:
             copied = (status.snapshot.rows - before) / seconds
         return Line(
             name=name,
-            source=f"{table.spec.database_ref.name}/{table.qualified_table}",
+            source=f"{table.spec.database_ref.name}/{table.qualified_table}" if table else one.source_key[1],
             destination=f"{one.spec.destination.database_ref.name}/{one.qualified_table}",
             ready=verdict.ready,
+            waits=verdict.on_its_way,
             reason=verdict.reason,
             message=verdict.message,
             lag=status.lag_seconds,
             lags=tuple(lags),
-            rate=moved / seconds if moved is not None and seconds else None,
-            pending=pending[0] if pending else None,
+            rate=moved / seconds if moved is not None and seconds else status.rows_per_second,
+            pending=_pending(seen, look, table, name),
             rows=status.rows,
             copying=copying,
             percent=status.snapshot.percent,
@@ -131,6 +135,13 @@ class Watched:
             dead_letters=status.dead_letters or 0,
             parked=status.parked or 0,
         )
+
+
+def _pending(seen: Standing, look: standing.Look, table: SourceTable | None, name: str) -> int | None:
+    """Events that a Reflection has not applied: of several that read one table, a cluster's status does not tell."""
+    if name in look.behind:
+        return look.behind[name][0]
+    return table.status.pending_events if table and len(seen.manifests.reflections_of(table)) == 1 else None
 
 
 def troubles(seen: Standing) -> list[tuple[str, str, str]]:
@@ -146,10 +157,9 @@ def troubles(seen: Standing) -> list[tuple[str, str, str]]:
 class _Looking(threading.Thread):
     """Looks, again and again; `latest` is the last look and when it was begun and ended (monotonic)."""
 
-    def __init__(self, paths: Sequence[str], namespace: str, manifests: Manifests, installation: str) -> None:
+    def __init__(self, see: standing.See) -> None:
         super().__init__(name="looking", daemon=True)
-        self._paths, self._namespace, self._installation = paths, namespace, installation
-        self._manifests, self._marks = manifests, files.marks(paths)
+        self._see = see
         self.latest: tuple[Standing, float] | None = None
         self.failure: errors.PantographError | None = None
 
@@ -158,28 +168,20 @@ class _Looking(threading.Thread):
         while True:
             began = time.monotonic()
             try:
-                self._read_again()
-                before = standing.look(self._manifests, self._installation, before)
+                before = self._see(before)
                 self.latest = (before, began)
                 self.failure = None
             except Exception as error:  # the screen says it, and the next look may be better
                 self.failure = error if isinstance(error, errors.PantographError) else errors.Bug(error)
             time.sleep(max(0.2, standing.WATCH_EVERY - (time.monotonic() - began)))
 
-    def _read_again(self) -> None:
-        """Follow the files, as `run` does; what is wrong with them is said until it is mended."""
-        if "-" not in self._paths and (marks := files.marks(self._paths)) != self._marks:
-            self._manifests = files.load_with_sources(self._paths, self._namespace)
-            self._marks = marks
 
-
-def run(paths: Sequence[str], namespace: str, manifests: Manifests, installation: str) -> Status:
+def run(see: standing.See) -> Status:
     """Show it until Ctrl-C; never returns."""
     from rich.live import Live
     from rich.text import Text
 
-    looking, watched = _Looking(paths, namespace, manifests, installation), Watched()
-    place = ", ".join(paths)
+    looking, watched = _Looking(see), Watched()
     looking.start()
     console = terminal.console(sys.stdout)
     lines: list[Line] = []
@@ -193,7 +195,7 @@ def run(paths: Sequence[str], namespace: str, manifests: Manifests, installation
                 wrong, drawn_of = troubles(seen), began
             if drawn_of or looking.failure:
                 age = time.monotonic() - drawn_of if drawn_of else 0.0
-                view = View(place, lines, wrong, age, str(looking.failure or ""))
+                view = View(see.place, lines, wrong, age, str(looking.failure or ""), see.counts)
                 live.update(drawing(view, console.width, console.height), refresh=True)
             time.sleep(DRAW_EVERY)
 
@@ -268,10 +270,10 @@ def _summary(view: View) -> RenderableType:
     if lags:
         text.append(f"   lag {terminal.span(max(lags))} at most", style="not bold default")
     if rates:
-        text.append(f"   {_rate(sum(rates))} events", style="not bold default")
+        text.append(f"   {_rate(sum(rates))} {view.counted}", style="not bold default")
     letters = sum(line.dead_letters for line in view.lines)
     if letters:
-        text.append(f"   {terminal.count(letters)} rows set aside", style="yellow")
+        text.append(f"   {terminal.count(letters)} row{'s' * (letters != 1)} set aside", style="yellow")
     return text
 
 

@@ -42,6 +42,9 @@ CHOICES = (
 )
 CHECKS = ("spec.destination.createTable", "spec.verify.repair", "spec.initialSnapshot", "spec.paused")
 REFERENCES = ("metadata.name", "metadata.namespace", "spec.sourceTableRef.name", "spec.destination.databaseRef.name")
+FIXED = (*REFERENCES, "spec.destination.schema", "spec.destination.table")
+"""What cannot be changed of a Reflection that is there."""
+_SQL = ("spec.where", "spec.statement", "spec.deleteStatement")
 KINDS = {
     "source": "column",
     "expression": "expression",
@@ -67,6 +70,11 @@ class Row:
     there: bool = False
 
     @property
+    def lines(self) -> int:
+        """How high a field for what it holds is."""
+        return min(8, self.what.count("\n") + 1)
+
+    @property
     def blank(self) -> bool:
         """Whether nobody has written anything into it."""
         return not (self.what or self.to or self.type or self.there)
@@ -75,9 +83,9 @@ class Row:
         """The row as an item of `spec.columns`."""
         if self.kind == "source":
             found: dict[str, Any] = {"source": self.what}
-            return found | ({"destination": self.to} if self.to and self.to != self.what else {})
+            return found | ({"destination": self.to} if self.to else {})
         value: Any = self.what
-        if self.kind == "number" and re.fullmatch(r"-?[0-9]{1,18}", self.what.strip()):
+        if self.kind == "number" and re.fullmatch(r"-?[0-9]{1,39}", self.what.strip()):
             value = int(self.what)
         name = "value" if self.kind in ("text", "number") else self.kind
         found = {name: value}
@@ -171,29 +179,44 @@ def of_reflection(reflection: Reflection, shape: TableShape | None) -> Form:
     return Form(values, tuple(rows), keys, bool(spec.columns)).with_room()
 
 
-def of_post(posted: Mapping[str, str], shape: TableShape | None) -> Form:
-    """The form as somebody sent it."""
+def of_post(posted: Mapping[str, str], shape: TableShape | None, before: Form | None = None) -> Form:
+    """The form as somebody sent it. before: of the object that is changed, whose names stay to the last blank."""
     named = {column.name: column for column in (shape.columns if shape else ())}
     key = set(shape.key) if shape else set()
-    values = {path: posted.get(path, "").replace("\r\n", "\n") for path in (*TEXTS, *CHOICES, *REFERENCES, *CHECKS)}
+    posted = {name: value.replace("\r\n", "\n") for name, value in posted.items()}
+    values = {path: posted.get(path, "") for path in (*TEXTS, *CHOICES, *REFERENCES, *CHECKS)}
+    listed = before or Form({})
+    kept = _by_sent(text for row in listed.rows for text in (row.what, row.to, row.type))
+    kept |= _by_sent(text for pair in listed.keys for text in pair)
+
+    def name(text: str) -> str:
+        return kept.get(text, text.strip())
+
     rows = []
     for number in _numbers(posted, "c"):
         kind, what = posted.get(f"c{number}.kind", "source"), posted.get(f"c{number}.what", "")
+        if kind in ("source", "system") and f"c{number}.there" not in posted:
+            what = name(what)
         there = kind == "source" and what in named and f"c{number}.there" in posted
         rows.append(
             Row(
                 on=f"c{number}.on" in posted,
                 kind=kind if kind in KINDS else "source",
                 what=what,
-                to=posted.get(f"c{number}.to", "").strip(),
-                type=posted.get(f"c{number}.type", "").strip(),
+                to=name(posted.get(f"c{number}.to", "")),
+                type=name(posted.get(f"c{number}.type", "")),
                 native=named[what].native if there else "",
                 key=there and what in key,
                 there=there or f"c{number}.there" in posted,
             )
         )
-    keys = [(posted.get(f"k{n}.source", "").strip(), posted.get(f"k{n}.to", "").strip()) for n in _numbers(posted, "k")]
+    keys = [(name(posted.get(f"k{n}.source", "")), name(posted.get(f"k{n}.to", ""))) for n in _numbers(posted, "k")]
     return Form(values, tuple(rows), tuple(keys), posted.get("columns") == "listed")
+
+
+def _by_sent(texts: Iterable[str]) -> dict[str, str]:
+    """Texts by what a browser sends of them from a field of one line: without the ends of lines."""
+    return {text.replace("\r", "").replace("\n", ""): text for text in texts}
 
 
 @dataclass(frozen=True)
@@ -207,16 +230,21 @@ class Read:
 
 
 def read(form: Form, before: Reflection | None) -> Read:
-    """The Reflection that the form asks for. before: the one that is changed, whose metadata it keeps."""
-    values = form.values
+    """The Reflection that the form asks for. before: the one that is changed, whose metadata it keeps, and what cannot
+    be changed of it."""
+    kept = of_reflection(before, None).values if before else {}
+    values = {
+        path: text if path in _SQL else _by_sent([kept.get(path, "")]).get(text, text.strip())
+        for path, text in form.values.items()
+    }
+    values |= {path: text for path, text in kept.items() if path in FIXED}
     spec: dict[str, Any] = {}
     for path in (*TEXTS, *CHOICES, *REFERENCES[2:]):
-        text = values.get(path, "")
-        if text.strip():
-            put(spec, path, text if path in ("spec.where", "spec.statement", "spec.deleteStatement") else text.strip())
+        if values.get(path, "").strip():
+            put(spec, path, values[path])
     for path in CHECKS:
         # Of something that is not wanted at all, no half is said.
-        if path != "spec.verify.repair" or values.get("spec.verify.every", "").strip():
+        if path != "spec.verify.repair" or values.get("spec.verify.every"):
             put(spec, path, form.checked(path))
     rows = [(number, row) for number, row in enumerate(form.rows) if not row.blank]
     numbers: tuple[int, ...] = ()
@@ -235,7 +263,7 @@ def read(form: Form, before: Reflection | None) -> Read:
     ]
     metadata: dict[str, Any]
     if before is None:
-        metadata = {"name": values.get("metadata.name", "").strip()}
+        metadata = {"name": values.get("metadata.name", "")}
         metadata |= {"namespace": values["metadata.namespace"]} if values.get("metadata.namespace") else {}
     else:
         metadata = before.model_dump(mode="json", by_alias=True, exclude_defaults=True)["metadata"]

@@ -214,7 +214,9 @@ def _standing(standings: Mapping[tuple[str, tuple[str, str]], Standing], one: Re
 def _named(visit: Visit, among: Mapping[tuple[str, str], Any], kind: str) -> Any:
     key = (visit.path["namespace"], visit.path["name"])
     if key not in among:
-        raise NotThere(f"There is no {kind} {wording.short('/'.join(key))}.")
+        # What a person may not see looks the same as what is not there.
+        why = " ".join([f"There is no {kind} {wording.short('/'.join(key))}.", *visit.store.wrong()])
+        raise NotThere(why)
     return among[key]
 
 
@@ -430,14 +432,10 @@ class _Editing:
         shape = self.looked.shape if self.looked else None
         if self.visit.method != "POST":
             return self._show(forms.of_reflection(self.before or self._proposal(), shape))
-        form = forms.of_post(self.visit.posted, shape)
+        form = forms.of_post(self.visit.posted, shape, forms.of_reflection(self.before, shape) if self.before else None)
         asked = self.visit.posted.get("do", "check")
         if asked == "more":
             return self._show(replace(form, rows=(*form.rows, forms.Row(on=True, kind="expression"))))
-        if self.before is not None:
-            # What cannot be changed is not taken from the form.
-            kept = forms.of_reflection(self.before, shape).values
-            form = replace(form, values={**form.values, **{path: kept[path] for path in forms.REFERENCES}})
         if self.before is not None and self.visit.posted.get("seen", "") != self._seen:
             return self._show(form, (MEANWHILE,))
         read = forms.read(form, self.before)

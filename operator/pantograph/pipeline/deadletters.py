@@ -25,8 +25,8 @@ from pantograph.model.mirrors import Mirror
 from pantograph.pipeline import keys
 from pantograph.pipeline.cascades import staged_rows
 
-FIRST_RETRY = 60.0
-"""Seconds until a dead letter is tried again by itself; twice as many each time, an hour at most."""
+FIRST_RETRY, SLOWEST_RETRY = 60.0, 3600.0
+"""Seconds until a dead letter is tried again by itself: at first, and twice as many each time, up to these."""
 
 MOST_REFUSED = 1000
 """Of one window. Where more rows are refused it is no row that is wrong but the table or the mapping, and a person has
@@ -213,7 +213,8 @@ def note(session: Session, target: Dialect, owner: str, mirror: Mirror, refused:
     again_at = time.time() + FIRST_RETRY
     for reason, listed in by_reason.items():
         keys.note(
-            session, target, owner, mirror.name, listed, "dead", reason, again_at=again_at, wait=FIRST_RETRY
+            session, target, owner, mirror.name, listed, "dead", reason,
+            again_at=again_at, wait=FIRST_RETRY, at_most=SLOWEST_RETRY,
         )  # fmt: skip
     return {keys.digest_of(one.key) for one in refused}
 

@@ -209,13 +209,34 @@ def overdue(session: Session, dialect: Dialect, owner: str, name: str, before: f
     return int(count), detail or ""
 
 
-def bury(session: Session, dialect: Dialect, owner: str, name: str, before: float, detail: str, again_at: float) -> int:
-    """Make dead letters of keys that have waited for their parent since before that time; how many."""
-    return session.run(
-        f"update {dialect.ours('keys')} set reason = 'dead', detail = :detail, attempts = 0, next_try = :again "
-        "where owner = :owner and name = :name and reason = 'parent' and since < :before",
-        owner=owner, name=name, before=before, detail=f"{PARENT_MISSING}: {detail}", again=again_at,
-    )  # fmt: skip
+def bury(
+    session: Session,
+    dialect: Dialect,
+    owner: str,
+    name: str,
+    before: float,
+    detail: str,
+    *,
+    wait: float,
+    at_most: float,
+) -> int:
+    """Make dead letters of keys that have waited for their parent since before that time; how many.
+
+    Each is tried again in `wait` seconds, then in twice as many each time, `at_most` in the end: what it waits is what
+    it has been overdue for, and needs no count of its own, for with every parent that comes it is tried as well.
+    """
+    waits = [wait]
+    while waits[-1] < at_most:
+        waits.append(min(at_most, waits[-1] * 2))
+    at, count = time.time(), 0
+    for next_wait in reversed(waits):
+        count += session.run(
+            f"update {dialect.ours('keys')} set reason = 'dead', detail = :detail, next_try = :due "
+            "where owner = :owner and name = :name and reason = 'parent' and since < :before",
+            owner=owner, name=name, detail=f"{PARENT_MISSING}: {detail}", due=at + next_wait,
+            before=before - (next_wait if next_wait > wait else 0.0),
+        )  # fmt: skip
+    return count
 
 
 def make_due(session: Session, dialect: Dialect, owner: str, name: str, reason: str, begins: str = "") -> int:

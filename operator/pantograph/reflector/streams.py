@@ -389,10 +389,12 @@ class Worker(threading.Thread):
         if not count:
             return
         if mirror.dead_letters:
-            again_at = time.time() + deadletters.FIRST_RETRY
             # Those that were dead letters already, and came back for nothing, are no news.
             found = keys.reasons(route.writer, route.target, route.owner, mirror.name, dead).values()
-            keys.bury(route.writer, route.target, route.owner, mirror.name, before, detail, again_at)
+            keys.bury(
+                route.writer, route.target, route.owner, mirror.name, before, detail,
+                wait=deadletters.FIRST_RETRY, at_most=deadletters.SLOWEST_RETRY,
+            )  # fmt: skip
             self.told(mirror.name, count - sum(reason == "parent" for reason, _ in found))
             return
         some = "1 row has" if count == 1 else f"{count} rows have"

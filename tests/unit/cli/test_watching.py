@@ -11,9 +11,9 @@ from pantograph.cli.watching import Line, View
 
 def line(name, **changed):
     fields = {
-        "source": "shop/orders", "destination": "copy/orders", "ready": True, "reason": "Replicating", "message": "",
-        "lag": 0.0, "lags": (0.0, 0.0), "rate": 12.0, "pending": 0, "rows": 100, "copying": False, "percent": 100,
-        "swept": 0, "copied": None, "dead_letters": 0, "parked": 0,
+        "source": "shop/orders", "destination": "copy/orders", "ready": True, "waits": False, "reason": "Replicating",
+        "message": "", "lag": 0.0, "lags": (0.0, 0.0), "rate": 12.0, "pending": 0, "rows": 100, "copying": False,
+        "percent": 100, "swept": 0, "copied": None, "dead_letters": 0, "parked": 0,
     }  # fmt: skip
     return Line(name=f"default/{name}", **{**fields, **changed})
 
@@ -29,7 +29,8 @@ def shown(lines, width=120, height=30, **view):
 
 
 FAILED = line("broken", ready=False, reason="DestinationRejected", message="orders takes no more rows")
-COPYING = line("copying", ready=False, reason="Snapshot", copying=True, percent=25, swept=2500, copied=500.0, lag=None)
+SWEEPING = {"ready": False, "waits": True, "reason": "Snapshot", "copying": True, "lag": None}
+COPYING = line("copying", percent=25, swept=2500, copied=500.0, **SWEEPING)
 PAUSED = line("paused", ready=False, reason="Paused")
 LATE = line("late", lag=90.0, lags=(1.0, 50.0, 90.0), pending=1234)
 

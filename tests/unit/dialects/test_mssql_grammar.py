@@ -371,7 +371,7 @@ def test_our_own_tables_are_kept(dialect):
     keys.due(session, dialect, "o", "n", 1.0, 10)
     keys.waiting(session, dialect, "o")
     keys.overdue(session, dialect, "o", "n", 1.0)
-    keys.bury(session, dialect, "o", "n", 1.0, "d", 2.0)
+    keys.bury(session, dialect, "o", "n", 1.0, "d", wait=2.0, at_most=8.0)
     keys.make_due(session, dialect, "o", "n", "dead")
     keys.noted_as(session, dialect, "o", "n", "dead", 5)
     keys.noted_for(session, dialect, "o", "n", "dead", 5)
