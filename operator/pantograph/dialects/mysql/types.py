@@ -202,14 +202,19 @@ def exact(expression: str) -> str:
     return f"cast(convert({expression} using utf8mb4) as binary)"
 
 
-def differs(left: str, right: str, type_: LogicalType) -> str:
-    """A condition that is never NULL: two values of a column are not the same, to the byte for text."""
+def same(left: str, right: str, type_: LogicalType) -> str:
+    """A condition that is never NULL: two values of a column are the same, to the byte for text."""
     collated = collation(type_.native)
     if collated and collated[0] != "utf8mb4":
-        return f"not ({exact(left)} <=> {exact(right)})"
+        return f"{exact(left)} <=> {exact(right)}"
     if type_.kind in (Kind.TEXT, Kind.JSON, Kind.BYTES, Kind.OTHER):
-        return f"not (cast({left} as binary) <=> cast({right} as binary))"
-    return f"not ({left} <=> {right})"
+        return f"cast({left} as binary) <=> cast({right} as binary)"
+    return f"{left} <=> {right}"
+
+
+def differs(left: str, right: str, type_: LogicalType) -> str:
+    """A condition that is never NULL: two values of a column are not the same, to the byte for text."""
+    return f"not ({same(left, right, type_)})"
 
 
 def canonical(expression: str, type_: LogicalType, precision: LogicalType) -> str:
