@@ -96,6 +96,9 @@ class MySQL(base.Dialect):
         there = [place for place in named if place[1] in inspection.tables(session, place[0])]
         return grants.at_destination(session, self.home_name, named, there, self.quote)
 
+    def outlook(self, session: base.Session) -> list[str]:
+        return grants.outlook(session)
+
     def _named(self, tables: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         return [(schema or self.address.database, table) for schema, table in tables]
 
@@ -103,7 +106,7 @@ class MySQL(base.Dialect):
         return inspection.server(session, self.address.database)
 
     def check(self, session: base.Session, role: base.Role) -> None:
-        inspection.check(session, role, self.name, self.variant.oldest)
+        inspection.check(session, role, self.name, self.variant.oldest, self.address.database)
 
     begin_write = ("start transaction",)
 
