@@ -493,3 +493,32 @@ def test_a_key_that_changes_only_in_case(make_pair: MakePair, engine: str) -> No
     pair.wait_equal(words=("word", "n"))
     assert {row[0] for row in rows(pair.destination, "words", ("word",))} == {"Apple", "PEAR"}
     _unharmed(mirror)
+
+
+GENERAL = "utf8mb4_general_ci"
+FINER = {
+    "mariadb": [("utf8mb4_bin", GENERAL, "accents and case"), ("utf8mb4_general_nopad_ci", GENERAL, "trailing blanks")],
+    "mysql": [("utf8mb4_bin", GENERAL, "accents and case"), ("utf8mb4_0900_ai_ci", GENERAL, "trailing blanks"),
+              ("utf8mb4_0900_as_ci", "utf8mb4_0900_ai_ci", "accents")],
+}  # fmt: skip
+"""Collation of the source's key, of the destination's, and in what two keys may differ that are one there."""
+
+
+@pytest.mark.parametrize(
+    ("engine", "finer", "coarser", "by"), [(engine, *each) for engine, several in FINER.items() for each in several]
+)
+def test_keys_that_the_source_tells_apart_and_the_destination_does_not_are_refused(
+    make_pair: MakePair, engine: str, finer: str, coarser: str, by: str
+) -> None:
+    """Both fold, the one more than the other: of two rows one would be there in the end, and nothing said."""
+    pair = make_pair(engine, engine)
+    pair.make(f"create table words (word varchar(20) collate {finer} primary key, n int)")
+    pair.make("insert into words values ('apple', 1), ('pear', 2)")
+    pair.destination.execute(f"create table words (word varchar(20) collate {coarser} primary key, n int)")
+    mirror = pair.start("words")
+    wait_until(lambda: f"takes texts for equal (by {by}) which" in mirror.seen().message, "a refusal")
+    pair.stop()
+    assert rows(pair.destination, "words", ("word",)) == []
+    pair.destination.execute(f"alter table words modify word varchar(20) collate {finer}")
+    pair.start()
+    pair.wait_equal(words=("word", "n"))

@@ -80,6 +80,10 @@ def _files() -> dict[str, str]:
     }
 
 
+MADE_WITH = ("lower-case-table-names",)
+"""Settings that hold for as long as a data folder does."""
+
+
 class MySQLDatabase(MariaDBDatabase):
     """A database; here that is the same as a schema. Our own objects are in another, `pantograph_` and its name."""
 
@@ -90,6 +94,9 @@ class MySQL(MariaDB):
     """A MySQL server; `options` are its settings, as in {"log-bin": "binlog"}."""
 
     kind = "mysql"
+
+    def _template_key(self) -> str:
+        return "-".join([super()._template_key(), *(f"{n}-{self.options[n]}" for n in MADE_WITH if n in self.options)])
 
     @classmethod
     def _server(cls) -> list[str]:
@@ -110,6 +117,7 @@ class MySQL(MariaDB):
         settings = {"datadir": str(data), "init-file": str(statements), "tmpdir": str(data.parent), **_files()}
         # A third of what it makes by default, and time is what matters here.
         settings |= {"innodb-redo-log-capacity": "33554432", "innodb-flush-method": "nosync"}
+        settings |= {name: self.options[name] for name in MADE_WITH if name in self.options}
         processes.run([*self._server(), "--initialize-insecure", "--skip-log-bin", *arguments(settings)], self.user)
 
     def _settings(self) -> dict[str, str]:

@@ -1,4 +1,5 @@
-"""sysbench's own tables under its own load (oltp_read_write), from MariaDB to PostgreSQL and on to another MariaDB.
+"""sysbench's own tables under its own load (oltp_read_write), from MariaDB to PostgreSQL and on to another MariaDB; or
+from MySQL to another MySQL.
 
 python -m tests.stress.sysbench --seconds 600
 """
@@ -15,7 +16,7 @@ import sys
 import time
 from typing import Any
 
-from tests.servers import MariaDB, PostgreSQL, TestDatabase
+from tests.servers import MariaDB, MySQL, PostgreSQL, TestDatabase
 from tests.support import comparison, mirrors
 
 TABLES = tuple(f"sbtest{number}" for number in range(1, 5))
@@ -99,9 +100,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--rate", type=int, default=0, help="at most so many transactions a second; 0: no limit")
+    parser.add_argument("--engine", choices=("mariadb", "mysql"), default="mariadb", help="of the two at the ends")
     given = parser.parse_args()
-    with MariaDB.start() as maria, PostgreSQL.start() as postgres:
-        databases = maria.make_database("shop"), postgres.make_database("between"), maria.make_database("copy")
+    with (MySQL if given.engine == "mysql" else MariaDB).start() as ends, PostgreSQL.start() as postgres:
+        databases = ends.make_database("shop"), postgres.make_database("between"), ends.make_database("copy")
         report = run(*databases, seconds=given.seconds, rate=given.rate)
     print("sysbench", report, flush=True)
     return 0 if report.clean else 1

@@ -20,8 +20,12 @@ def test_the_tables_of_pgbench_always_add_up(pg_db: Callable[[], Any]) -> None:
 
 
 @pytest.mark.night
-def test_the_tables_of_sysbench_are_equal_two_databases_on(my_db: Callable[[], Any], pg_db: Callable[[], Any]) -> None:
-    report = sysbench.run(my_db(), pg_db(), my_db(), seconds=30.0, rate=100)
+@pytest.mark.parametrize("ends", ["my_db", "mysql_db"])
+def test_the_tables_of_sysbench_are_equal_two_databases_on(
+    request: pytest.FixtureRequest, pg_db: Callable[[], Any], ends: str
+) -> None:
+    make = request.getfixturevalue(ends)
+    report = sysbench.run(make(), pg_db(), make(), seconds=30.0, rate=100)
     assert report.clean, report
     assert report.transactions > 500, report
     assert len(report.verified) > 1, report

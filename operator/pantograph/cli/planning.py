@@ -106,7 +106,9 @@ def _source(plan: Plan, wanted: Wanted, *, orphans: bool = True) -> None:
     try:
         with session.step(steps.INSPECT):
             missing = dialect.missing_at_source(session, [(table.schema, table.table) for table in wanted.tables])
+            outlook = dialect.outlook(session)
         _grants(plan, terminal.short(wanted.name), wanted.address, missing)
+        _outlook(plan, terminal.short(wanted.name), wanted.address, outlook)
         captured, control = prepare.source(
             session, dialect, wanted.owner, wanted.tables, report, lease=wanted.lease, act=False
         )
@@ -151,6 +153,11 @@ def _grants(plan: Plan, name: str, address: Address, missing: Sequence[str]) -> 
     plan.say()
     count = "a grant is" if len(missing) == 1 else f"{len(missing)} grants are"
     plan.failed(f"Database {name}", errors.Refused(f"{count} missing; the plan has the statements"))
+
+
+def _outlook(plan: Plan, name: str, address: Address, sentences: Sequence[str]) -> None:
+    for sentence in sentences:
+        plan.say(f"== {name}: {address.label}: {sentence}")
 
 
 def _blind_spots(plan: Plan, notes: Sequence[str]) -> None:
@@ -203,7 +210,9 @@ def _destination(
             plan.say("the file is made, for it is not there yet")
         with looking.step(steps.INSPECT):
             missing = dialect.missing_at_destination(looking, [(copy.schema, copy.table) for copy in copies])
+            outlook = dialect.outlook(looking)
         _grants(plan, name, address, missing)
+        _outlook(plan, name, address, outlook)
         ready = prepare.copies(
             looking, dialect, origin, wanted.owner, copies, captured, there,
             act=False, estimate=estimate,

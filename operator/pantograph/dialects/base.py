@@ -482,6 +482,10 @@ class Dialect(abc.ABC):
         """GRANT statements that would let us write these tables, and make those that are missing."""
         return []
 
+    def outlook(self, session: Session) -> list[str]:
+        """What will stop us one day by the server's rules for our account, and what to do first; a sentence each."""
+        return []
+
     @abc.abstractmethod
     def server(self, session: Session) -> Server:
         """Who is at the other end."""

@@ -30,6 +30,9 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, replace
 
+CASE, ACCENTS, BLANKS = "case", "accents", "trailing blanks"
+"""In what two texts may differ that a `folding` type takes for equal."""
+
 
 class Kind(enum.StrEnum):
     """The family of a type."""
@@ -55,7 +58,8 @@ class LogicalType:
 
     bits: width of integers (8 … 64) and floats (32, 64). length: characters of TEXT, bytes of BYTES.
     precision, scale: digits of DECIMAL. fraction: digits of a second kept by TIME and TIMESTAMP.
-    folding: TEXT that takes different texts for equal (case, accents or trailing blanks).
+    folding: TEXT that takes different texts for equal (case, accents or trailing blanks). apart: which of the three it
+    tells apart all the same; None where that is not known.
     """
 
     kind: Kind
@@ -67,6 +71,7 @@ class LogicalType:
     fraction: int = 6
     zoned: bool = False
     folding: bool = False
+    apart: frozenset[str] | None = None
     native: str = ""
 
     def __str__(self) -> str:

@@ -13,7 +13,7 @@ from pantograph.dialects.base import Dialect
 from pantograph.model.changes import Capture
 from pantograph.model.mirrors import CascadedChild, Mapped, Mirror
 from pantograph.model.tables import Column, Reference, TableShape
-from pantograph.model.types import Kind, LogicalType, misfit
+from pantograph.model.types import BLANKS, Kind, LogicalType, misfit
 from pantograph.pipeline import statements
 
 
@@ -401,10 +401,16 @@ def _check_key(plan: Layout, source: TableShape, target: TableShape) -> None:
         )
     for item in plan.items[: len(plan.looked_up)]:
         here, there = source.column(item.source), target.column(item.destination)
-        if here is not None and there is not None and there.type.folding and not here.type.folding:
+        if here is None or there is None or not there.type.folding:
+            continue
+        # Where it is not known what an engine folds, its unique key refuses what differs in trailing blanks alone.
+        kept = frozenset({BLANKS}) if there.type.apart is None else there.type.apart
+        lost = (here.type.apart or frozenset()) - kept
+        if lost or not here.type.folding:
+            by = " and ".join(sorted(lost)) or "case, accents or trailing blanks"
             raise errors.SpecError(
-                f"key column {there.name} of {target.label} takes texts for equal (by case, accents or trailing "
-                f"blanks) which {source.label} tells apart; give it a binary or case-sensitive collation",
+                f"key column {there.name} of {target.label} takes texts for equal (by {by}) which {source.label} tells "
+                "apart; give it a binary collation, or that of the source",
                 path="spec.destination.table",
             )
 

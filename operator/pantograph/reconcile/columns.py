@@ -95,7 +95,7 @@ def _wider(pair: Pair, origin: Dialect, destination: Dialect) -> Column | None:
         native = destination.native(replace(type_, native="", folding=False), key=pair.key)
     except errors.SpecError:
         return None
-    logical = replace(destination.logical(native), folding=there.type.folding)
+    logical = replace(destination.logical(native), folding=there.type.folding, apart=there.type.apart)
     fits = misfit(there.type, logical) is None and misfit(here.type, logical) is None
     return replace(there, type=logical, native=native) if fits else None
 

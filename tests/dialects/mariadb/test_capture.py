@@ -182,6 +182,26 @@ def test_renewing_the_lease_waits_for_no_writer_and_holds_up_none(world, items, 
     assert keys(world, items) == [("I", 1), ("I", 2)]
 
 
+def test_a_clock_that_the_application_set_decides_nothing(world, items):
+    for n, ahead in enumerate((86400 * 30, -86400 * 30)):
+        world.forget_lease()
+        world.run(f"set timestamp = unix_timestamp(sysdate()) + {ahead}", f"insert into items values ({n}, 1)")
+        world.run(f"update items set n = 2 where id = {n}", "set timestamp = default")
+    assert keys(world, items) == [("I", 0), ("U", 0), ("I", 1), ("U", 1)]
+    world.run("set timestamp = unix_timestamp(sysdate()) + 86400 * 30")
+    world.end_lease()
+    world.run("insert into items values (9, 1)")
+    assert len(keys(world, items)) == 4
+
+
+def test_a_renewal_is_seen_once_the_lease_that_was_seen_has_ended(world, items):
+    world.run("insert into items values (1, 1)")
+    remembered = world.dialect.variant.remembered(world.dialect.ours)
+    world.run(f"set {remembered} = unix_timestamp()", "update items set id = 2", "delete from items")
+    assert keys(world, items) == [("I", 1), ("U", 1), ("U", 2), ("D", 2)]
+    assert world.run(f"select {remembered} > unix_timestamp()") == ((1,),)
+
+
 # -- what goes wrong ---------------------------------------------------------------------------------------------------
 
 

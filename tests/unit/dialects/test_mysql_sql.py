@@ -134,10 +134,10 @@ def test_triggers_insert_values_and_read_no_table(dialect, capture, shape):
         assert trigger.sql.startswith("create or replace trigger `sh``op`.`pantograph_")
         assert trigger.locks == "sel%ect"
         assert "values ('" in trigger.sql
-        assert "next_not_cached_value" in trigger.sql
+        assert " = (select next_not_cached_value from `pantograph_sh``op`.`lease_until`); end if; " in trigger.sql
         assert "`lease`" not in trigger.sql
     update = next(each.sql for each in triggers if "after update" in each.sql)
-    assert "not (cast(old.`na``me` as binary) <=> cast(new.`na``me` as binary))" in update
+    assert "old.`order` <=> new.`order` and cast(old.`na``me` as binary) <=> cast(new.`na``me` as binary)" in update
     assert "old.`order`, old.`na``me`" in update
 
 
@@ -146,7 +146,7 @@ def test_mysql_reads_a_lease_that_no_renewal_touches_meanwhile(mysql, capture, s
     triggers = [each.sql for each in mysql.install(capture, shape) if each.sql.startswith("create trigger")]
     assert len(triggers) == 3
     for sql in triggers:
-        assert "`lease_hours` where slot = (unix_timestamp() div 3600) mod 16384); end if; if unix_timestamp()" in sql
+        assert "`lease_hours` where slot = pantograph_hour mod 16384); end; end if; " in sql
         assert "`lease`" not in sql
 
 
@@ -203,7 +203,7 @@ def test_a_cascade_is_noted_before_it_happens_row_by_row_and_by_the_index(dialec
     assert "values ('U', 3, utc_timestamp(6), connection_id(), r.k0, r.k1), " in far
     assert "connection_id(), null, r.k1); end for" in far
     update = next(each.sql for each in dialect.install(capture, _below(shape, UP)) if "before update" in each.sql)
-    assert "if not (cast(old.`id` as binary) <=> cast(new.`id` as binary)) then if unix_timestamp() < " in update
+    assert "if not (cast(old.`id` as binary) <=> cast(new.`id` as binary)) then if ifnull(@pantograph_" in update
     assert update.count("cast(new.`id` as binary)") == 3
     assert "connection_id(), new.`id`, r.k1); end for" in update
 

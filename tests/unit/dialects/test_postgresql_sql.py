@@ -14,7 +14,7 @@ from pantograph.dialects.postgresql.windows import Snapshot
 from pantograph.model.changes import Capture, Position, Window
 from pantograph.model.mirrors import Mapped, Mirror
 from pantograph.model.tables import Column, TableShape
-from pantograph.model.types import Kind, LogicalType
+from pantograph.model.types import ACCENTS, CASE, Kind, LogicalType
 
 INTEGER = LogicalType(Kind.INTEGER, bits=32)
 TEXT = LogicalType(Kind.TEXT)
@@ -199,7 +199,7 @@ def test_native_types_and_their_modifiers():
     assert logical("numeric(3,5)") == LogicalType(Kind.DECIMAL, precision=5, scale=5)
     assert logical("timestamp(3) with time zone") == LogicalType(Kind.TIMESTAMP, fraction=3, zoned=True)
     assert logical("timestamp(0) without time zone") == LogicalType(Kind.TIMESTAMP, fraction=0)
-    assert logical("character(3)") == LogicalType(Kind.TEXT, length=3, folding=True)
+    assert logical("character(3)") == LogicalType(Kind.TEXT, length=3, folding=True, apart=frozenset({CASE, ACCENTS}))
     assert logical("integer[]").kind is Kind.OTHER
     assert logical("public.mood") == LogicalType(Kind.OTHER, native="public.mood")
     assert logical("public.citext").folding

@@ -67,8 +67,9 @@ class Target:
             for name, column in zip(self.columns, self.mirror.columns, strict=True)
         ]
         # By the destination's key, so that the stage is read in its order; the number tells apart what it holds equal.
-        order = f", primary key ({', '.join(self.keys)}, {NUMBER})" if self._indexable() else ""
-        return f"(present tinyint not null, {', '.join(listed)}, {NUMBER} bigint not null{order})"
+        # Some key there must be, for a server with sql_require_primary_key.
+        order = ", ".join([*self.keys, NUMBER] if self._indexable() else [NUMBER])
+        return f"(present tinyint not null, {', '.join(listed)}, {NUMBER} bigint not null, primary key ({order}))"
 
     def _indexable(self) -> bool:
         width = 4

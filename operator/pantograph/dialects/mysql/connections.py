@@ -184,6 +184,8 @@ _REFUSED = {
     1820: "the password has expired",
     1836: "the server is read only",
     1862: "the password has expired",
+    3118: "the account is locked",
+    3159: "the server lets in only connections that are encrypted: spec.tls.mode: require, or better",
     4163: "the account is locked",
     4151: "the account is locked",
 }

@@ -6,8 +6,10 @@ then nothing is said.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
+from pantograph import errors
 from pantograph.dialects.base import Session
 
 Quote = Callable[[str], str]
@@ -100,3 +102,26 @@ def at_destination(
         if lacking := held.lacking(database, table, ("select", "insert", "update", "delete")):
             missing.append(held.grant(lacking, database, table if (database, table) in there else ""))
     return list(dict.fromkeys(missing))
+
+
+_LIFETIME = re.compile(r" PASSWORD EXPIRE INTERVAL (\d+) DAY\b")
+
+
+def outlook(session: Session) -> list[str]:
+    """Does the password of this account end by itself?"""
+    (user,) = session.row("select current_user()")
+    try:
+        # Shown to everybody of oneself.
+        (created,) = session.row("show create user current_user()")
+        (usual,) = session.row("select @@global.default_password_lifetime")
+    except errors.DatabaseError:
+        return []
+    own = _LIFETIME.search(str(created))
+    days = int(own[1]) if own else 0 if " PASSWORD EXPIRE NEVER" in str(created) else int(usual)
+    if not days:
+        return []
+    name, _, host = str(user).rpartition("@")
+    return [
+        f"the password of {user} expires {days} days after it was set, and nothing is copied from then on: "
+        f"change it and its Secret before, or alter user '{name}'@'{host}' password expire never"
+    ]

@@ -77,8 +77,8 @@ def server(session: Session, database: str) -> Server:
     return Server(str(version), place, f"started {round((int(now) - int(uptime)) / 5) * 5}")
 
 
-def check(session: Session, role: Role, engine: str, oldest: tuple[int, ...]) -> None:
-    """Raise `Refused`, by name, for what cannot be a source or a destination."""
+def check(session: Session, role: Role, engine: str, oldest: tuple[int, ...], database: str) -> None:
+    """Raise `Refused`, by name, for what cannot be a source or a destination. database: as the manifest has it."""
     (version,) = session.row("select version()")
     numbers = tuple(int(part) for part in str(version).split("-")[0].split(".")[:3])
     is_mariadb = "mariadb" in str(version).lower()
@@ -87,6 +87,14 @@ def check(session: Session, role: Role, engine: str, oldest: tuple[int, ...]) ->
     if numbers < oldest:
         least = ".".join(map(str, oldest))
         raise errors.Refused(f"{engine} {version} is older than {least}, the oldest supported one", reason="TooOld")
+    # Where the server folds names (lower_case_table_names), its catalog would show ours as those of another database.
+    spelled = session.row(
+        "select schema_name from information_schema.schemata where schema_name = :name", name=database
+    )
+    if spelled is not None and spelled[0] != database:
+        raise errors.Refused(
+            f"the server calls the database {spelled[0]}: write it so, and not {database}", reason="WrongCase"
+        )
     if role is Role.ADMIN:
         return
     found = {
@@ -148,7 +156,8 @@ def shape(session: Session, schema: str, database: str, table: str, catalog: Cat
     # A name is compared without regard to case here, but the server opens the table of exactly this name.
     found = session.row(
         "select engine, create_time, create_options, table_type from information_schema.tables "
-        "where table_schema = :schema and table_name = :table and cast(table_name as binary) = cast(:table as binary)",
+        "where table_schema = :schema and table_name = :table and cast(table_name as binary) = cast(:table as binary) "
+        "and cast(table_schema as binary) = cast(:schema as binary)",
         **here,
     )
     if found is None or found[3] not in ("BASE TABLE", "SYSTEM VERSIONED"):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pantograph import errors
 from pantograph.dialects.mysql.variants import Variant
 from pantograph.model.tables import Column
-from pantograph.model.types import Kind, LogicalType
+from pantograph.model.types import ACCENTS, BLANKS, CASE, Kind, LogicalType
 
 _INTEGERS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 _TEXTS = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"}
@@ -64,7 +64,9 @@ def logical(native: str, length: int = 0, *, json: bool = False) -> LogicalType:
     if name in _TEXTS:
         collated = collation(native)
         folding = collated is None or not collated[1].endswith(("_nopad_bin", "_0900_bin"))
-        return LogicalType(Kind.TEXT, length=0 if name in _UNLIMITED else length, folding=folding, native=native)
+        apart = _apart(collated[1]) if collated and folding else None
+        limit = 0 if name in _UNLIMITED else length
+        return LogicalType(Kind.TEXT, length=limit, folding=folding, apart=apart, native=native)
     if name in _BYTES:
         return LogicalType(Kind.BYTES, length=0 if name in _UNLIMITED else length, native=native)
     if name in ("time", "datetime", "timestamp"):
@@ -75,6 +77,18 @@ def logical(native: str, length: int = 0, *, json: bool = False) -> LogicalType:
     if name == "uuid":
         return LogicalType(Kind.UUID, native=native)
     return LogicalType(Kind.OTHER, native=native)
+
+
+def _apart(collation: str) -> frozenset[str]:
+    """What a collation tells apart, by its name: `utf8mb4_bin`, `latin1_general_cs`, `utf8mb4_0900_as_ci`, …"""
+    apart = set()
+    if "_nopad_" in collation or "_0900_" in collation:
+        apart.add(BLANKS)
+    if collation.endswith(("_bin", "_cs")):
+        apart.add(CASE)
+    if collation.endswith("_bin") or "_as_" in collation:
+        apart.add(ACCENTS)
+    return frozenset(apart)
 
 
 def native(type_: LogicalType, variant: Variant, *, key: bool = False) -> str:
@@ -202,14 +216,19 @@ def exact(expression: str) -> str:
     return f"cast(convert({expression} using utf8mb4) as binary)"
 
 
-def differs(left: str, right: str, type_: LogicalType) -> str:
-    """A condition that is never NULL: two values of a column are not the same, to the byte for text."""
+def same(left: str, right: str, type_: LogicalType) -> str:
+    """A condition that is never NULL: two values of a column are the same, to the byte for text."""
     collated = collation(type_.native)
     if collated and collated[0] != "utf8mb4":
-        return f"not ({exact(left)} <=> {exact(right)})"
+        return f"{exact(left)} <=> {exact(right)}"
     if type_.kind in (Kind.TEXT, Kind.JSON, Kind.BYTES, Kind.OTHER):
-        return f"not (cast({left} as binary) <=> cast({right} as binary))"
-    return f"not ({left} <=> {right})"
+        return f"cast({left} as binary) <=> cast({right} as binary)"
+    return f"{left} <=> {right}"
+
+
+def differs(left: str, right: str, type_: LogicalType) -> str:
+    """A condition that is never NULL: two values of a column are not the same, to the byte for text."""
+    return f"not ({same(left, right, type_)})"
 
 
 def canonical(expression: str, type_: LogicalType, precision: LogicalType) -> str:

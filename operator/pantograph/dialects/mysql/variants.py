@@ -18,6 +18,13 @@ Name = Callable[[str], str]
 """One of our own tables, qualified and quoted, of its bare name."""
 
 
+NOW = "unix_timestamp()"
+"""When the writer's statement began, by its session's clock, which the application may have set: it costs nothing."""
+
+REALLY_NOW = "unix_timestamp(sysdate())"
+"""By the server's clock."""
+
+
 class Loop(abc.ABC):
     """How a trigger goes through the rows of a SELECT of `k0, k1, …`."""
 
@@ -67,13 +74,19 @@ class Variant(abc.ABC):
     def lease_home(self, ours: Name) -> list[str]:
         """What makes it; idempotent."""
 
-    def looks(self, ours: Name) -> str:
-        """What a trigger does before it asks `leased`; "" or a statement with its semicolon."""
-        return ""
+    def remembered(self, ours: Name) -> str:
+        """A variable of the writer's session: until when it has seen the lease to be there, in seconds since the epoch.
+        To read the lease for each row costs a trigger as much as all else that it does; and a lease ends later, never
+        earlier than was seen."""
+        return f"@pantograph_{hashlib.sha256(ours(self.lease).encode()).hexdigest()[:10]}"
+
+    def leased(self, ours: Name, now: str = NOW) -> str:
+        """A condition for triggers: the lease was seen, and has not ended."""
+        return f"{now} < {self.remembered(ours)}"
 
     @abc.abstractmethod
-    def leased(self, ours: Name) -> str:
-        """A condition for triggers: the lease has not ended."""
+    def look(self, ours: Name) -> str:
+        """For triggers: the statement that reads the lease, and remembers it."""
 
     @abc.abstractmethod
     def renew(self, session: Session, ours: Name, seconds: int) -> None:
@@ -127,8 +140,8 @@ class MariaDBVariant(Variant):
             "maxvalue 9223372036854775806 increment by 1 nocache nocycle engine = InnoDB"
         ]
 
-    def leased(self, ours: Name) -> str:
-        return f"unix_timestamp() < (select next_not_cached_value from {ours(self.lease)})"
+    def look(self, ours: Name) -> str:
+        return f"set {self.remembered(ours)} = (select next_not_cached_value from {ours(self.lease)})"
 
     def renew(self, session: Session, ours: Name, seconds: int) -> None:
         # SETVAL takes a number and no expression.
@@ -177,7 +190,8 @@ class _Cursor(Loop):
 
 class MySQLVariant(Variant):
     """MySQL, whose lease is a ring of hours: the row of an hour says that it is leased by holding its number. Triggers
-    read the row of the hour that is; who renews writes that of an hour that is to come, which nobody reads yet."""
+    read the row of the hour that is; who renews writes that of an hour that is to come, which nobody reads yet. So a
+    session looks once an hour."""
 
     oldest = (8, 0, 17)
     exact = "utf8mb4_0900_bin"
@@ -199,18 +213,12 @@ class MySQLVariant(Variant):
             f"where n < 127) select h.n * 128 + d.n, 0 from d h cross join d where h.n * 128 + d.n < {HOURS}",
         ]
 
-    def remembered(self, ours: Name) -> str:
-        """A variable of the writer's session: the hour up to which it has seen the lease."""
-        return f"@pantograph_{hashlib.sha256(ours(self.lease).encode()).hexdigest()[:10]}"
-
-    def looks(self, ours: Name) -> str:
-        # Once an hour and session: to read the table for each row takes three times as long as to note it.
-        now, seen = "unix_timestamp() div 3600", self.remembered(ours)
-        look = f"(select hour from {ours(self.lease)} where slot = ({now}) mod {HOURS})"
-        return f"if ifnull({seen}, 0) < {now} then set {seen} = {look}; end if; "
-
-    def leased(self, ours: Name) -> str:
-        return f"unix_timestamp() div 3600 <= {self.remembered(ours)}"
+    def look(self, ours: Name) -> str:
+        # By way of a variable: SYSDATE in a condition is asked for each row, and whoever reads all rows locks them all.
+        return (
+            f"begin declare pantograph_hour bigint default {REALLY_NOW} div 3600; set {self.remembered(ours)} = "
+            f"(select (hour + 1) * 3600 from {ours(self.lease)} where slot = pantograph_hour mod {HOURS}); end"
+        )
 
     def renew(self, session: Session, ours: Name, seconds: int) -> None:
         ((now,),) = session.rows("select unix_timestamp()")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from pantograph import errors
-from pantograph.model.types import Kind, LogicalType
+from pantograph.model.types import ACCENTS, BLANKS, CASE, Kind, LogicalType
 
 _MODIFIERS = re.compile(r"\s*\(([-\d,\s]*)\)")
 
@@ -55,9 +55,10 @@ def logical(native: str, *, folding: bool = False) -> LogicalType:
     if name in ("text", "character varying"):
         return LogicalType(Kind.TEXT, length=first, folding=folding)
     if name in ("character", "bpchar"):
-        return LogicalType(Kind.TEXT, length=first, folding=True)
+        apart = None if folding else frozenset({CASE, ACCENTS})
+        return LogicalType(Kind.TEXT, length=first, folding=True, apart=apart)
     if name.split(".")[-1].strip('"') == "citext":
-        return LogicalType(Kind.TEXT, folding=True)
+        return LogicalType(Kind.TEXT, folding=True, apart=frozenset({ACCENTS, BLANKS}))
     fraction = first if numbers else 6
     if name == "time without time zone":
         return LogicalType(Kind.TIME, fraction=fraction)

@@ -18,7 +18,7 @@ from typing import Any
 
 from pantograph import errors
 from pantograph.model.converters import Columnwise, Converter, Whole, holds, passing
-from pantograph.model.types import Kind, LogicalType
+from pantograph.model.types import ACCENTS, BLANKS, CASE, Kind, LogicalType
 
 EXACT_DIGITS = 15
 """Decimal digits that survive a trip through a double, which is what a column of NUMERIC affinity makes of them."""
@@ -33,6 +33,7 @@ _TEXTS = {
     "TEXT", "CHAR", "CHARACTER", "VARCHAR", "VARYING CHARACTER", "CHARACTER VARYING", "NCHAR", "NATIVE CHARACTER",
     "NVARCHAR", "CLOB", "STRING",
 }  # fmt: skip
+_APART = {"NOCASE": frozenset({ACCENTS, BLANKS}), "RTRIM": frozenset({CASE, ACCENTS})}
 _BYTES = {"BLOB", "BINARY", "VARBINARY", "BYTEA"}
 _ZONED = {"TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE", "DATETIMETZ", "DATETIMEOFFSET"}
 _PLAIN = {
@@ -63,6 +64,7 @@ def logical(declared: str, collation: str = "") -> LogicalType:
     name = " ".join(f"{match['name']} {match['rest'] or ''}".upper().split()) if match else declared.upper()
     first, second = (int(match["a"] or 0), int(match["b"] or 0)) if match else (0, 0)
     folding = collation.upper() not in ("", "BINARY")
+    apart = _APART.get(collation.upper())
     if name in _PLAIN:
         return _PLAIN[name]
     if name in _ZONED:
@@ -74,14 +76,14 @@ def logical(declared: str, collation: str = "") -> LogicalType:
     if name in _FLOATS:
         return LogicalType(Kind.FLOAT, bits=64)
     if name in _TEXTS:
-        return LogicalType(Kind.TEXT, length=first, folding=folding)
+        return LogicalType(Kind.TEXT, length=first, folding=folding, apart=apart)
     if name in _BYTES:
         return LogicalType(Kind.BYTES, length=first)
     # A name we do not know leans the way SQLite says it does: https://sqlite.org/datatype3.html#determination
     if "INT" in name:
         return LogicalType(Kind.INTEGER, bits=64)
     if any(part in name for part in ("CHAR", "CLOB", "TEXT")):
-        return LogicalType(Kind.TEXT, length=first, folding=folding)
+        return LogicalType(Kind.TEXT, length=first, folding=folding, apart=apart)
     if "BLOB" in name:
         return LogicalType(Kind.BYTES)
     if any(part in name for part in ("REAL", "FLOA", "DOUB")):
