@@ -153,6 +153,12 @@ class CaptureOwned(PantographError):
     reason = "CaptureOwned"
 
 
+class NewerVersion(PantographError):
+    """What is ours in a database is in a form that only a newer version of Pantograph knows; use that one."""
+
+    reason = "NewerVersion"
+
+
 class StaleCheckpoint(PantographError):
     """Another reflector moved the checkpoint; what was read is thrown away and read again from there."""
 

@@ -13,6 +13,7 @@ import yaml
 from pantograph.api import acting, conditions, manifests
 from pantograph.cli.outcomes import Status
 from tests.chart.conftest import ROOT, built
+from tests.cluster import beside
 from tests.support.kstatus import kstatus
 
 FOLDER = ROOT / "examples" / "gitops"
@@ -133,21 +134,28 @@ def test_the_config_map_of_argo_cd_has_the_script_for_every_kind():
 # Health, for Flux, kubectl and whoever reads as kstatus does.
 
 
-@pytest.mark.parametrize(
-    ("body", "word"),
-    [
-        (thing(observed=-1), "InProgress"),  # as the CRDs' default has it before the operator has looked
-        (thing(READY, generation=4), "InProgress"),
-        (thing(READY), "Current"),
-        (thing(COPYING), "InProgress"),
-        (thing(STUCK), "Failed"),
-        (thing(conditions.ready(STUCK, "Replicating", generation=3, now=NOW)), "Current"),
-        (thing(conditions.reconciling(STUCK, "Snapshotting", generation=3, now=NOW)), "InProgress"),
-    ],
-)
+READ = [
+    (thing(observed=-1), "InProgress"),  # as the CRDs' default has it before the operator has looked
+    (thing(READY, generation=4), "InProgress"),
+    (thing(READY), "Current"),
+    (thing(COPYING), "InProgress"),
+    (thing(STUCK), "Failed"),
+    (thing(conditions.ready(STUCK, "Replicating", generation=3, now=NOW)), "Current"),
+    (thing(conditions.reconciling(STUCK, "Snapshotting", generation=3, now=NOW)), "InProgress"),
+]
+
+
+@pytest.mark.parametrize(("body", "word"), READ)
 def test_flux_and_kubectl_read_what_the_conditions_say(body, word):
     said = {one["type"]: one["status"] for one in body["status"]["conditions"]}
     assert kstatus(body["metadata"]["generation"], body["status"]["observedGeneration"], said) == word
+
+
+@pytest.mark.night
+@pytest.mark.parametrize("kind", manifests.KINDS)
+def test_flux_s_own_code_reads_the_same(kind):
+    named = {"apiVersion": "pantograph.dev/v1alpha1", "kind": kind}
+    assert beside.kstatus([named | body for body, _ in READ]) == [word for _, word in READ]
 
 
 def test_a_fresh_object_is_not_taken_for_done():

@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.chart.conftest import script
 from tests.cluster import images, node
+from tests.cluster.charts import Release
 from tests.cluster.cluster import Cluster, refuse_unless_disposable
 from tests.cluster.mirrors import Mirror, clear
 from tests.servers import MariaDB, PostgreSQL, Server, TestDatabase
+from tests.support.comparison import wait_until
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +91,45 @@ def mirrors(
         def make(source: TestDatabase, destination: TestDatabase, kind: type[Mirror] = Mirror) -> Mirror:
             made = kind(operator, kept.enter_context(operator.namespace()), source, destination)
             kept.callback(clear, made)
+            return made
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The chart of this checkout, packaged."""
+    made: pathlib.Path = script().package(tmp_path_factory.mktemp("package"))
+    return made
+
+
+@pytest.fixture(scope="module")
+def alone(cluster: Cluster) -> Iterator[None]:
+    """No other operator looks after the whole cluster meanwhile: it would take these objects for its own."""
+    other = ("deployment/pantograph", "--namespace", "pantograph")
+    there = cluster.kubectl("get", *other, "--ignore-not-found")
+    if there:
+        cluster.kubectl("scale", *other, "--replicas=0")
+        selector = "app.kubernetes.io/component=operator"
+        wait_until(lambda: not cluster.objects("pods", "pantograph", selector), "the other operator to be gone")
+    yield
+    if there:
+        cluster.kubectl("scale", *other, "--replicas=1")
+        cluster.kubectl("rollout", "status", *other, "--timeout=90s")
+
+
+@pytest.fixture
+def release(
+    cluster: Cluster, alone: None, package: pathlib.Path, tmp_path: pathlib.Path
+) -> Iterator[Callable[..., Release]]:
+    """`release(**values)` is one of the chart, not installed yet; its namespace goes at the end."""
+    with contextlib.ExitStack() as kept:
+
+        def make(**values: Any) -> Release:
+            namespace = kept.enter_context(cluster.namespace())
+            made = Release(cluster, package, namespace, tmp_path, **values)
+            # The cluster's own, which go with no namespace.
+            kept.callback(made.helm, "uninstall", "mirror", "--ignore-not-found")
             return made
 
         yield make

@@ -124,6 +124,12 @@ class Mirror:
         pods = self.cluster.objects("pods", self.namespace, "pantograph.dev/database=shop")
         return next((pod for pod in pods if "deletionTimestamp" not in pod["metadata"]), None)
 
+    def runs(self, image: str) -> bool:
+        """Whether a reflector of the image is ready, and no other is there."""
+        pods = self.cluster.objects("pods", self.namespace, "pantograph.dev/database=shop")
+        states = [pod["status"].get("containerStatuses", [{}])[0] for pod in pods]
+        return [pod["spec"]["containers"][0]["image"] for pod in pods] == [image] and bool(states[0].get("ready"))
+
     def nothing_left(self) -> None:
         """Until neither database holds anything of ours."""
         for side in (self.source, self.destination):

@@ -38,6 +38,10 @@ SERVICE = "10.96.0.1"  # of the API server, inside
 SERVER = f"https://{HOST}:6443"
 NAME = "node1"
 
+# In the table mangle: what `queue_packets` makes, and what leads to it but for root's own connections.
+QUEUED = "PANTOGRAPH-QUEUED"
+FROM_OTHERS = ("-m", "owner", "!", "--uid-owner", "0")
+
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 # The kubelet and the bridge plugin set these for the whole machine.
 SETTINGS = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops", "net/ipv4/ip_forward")
@@ -129,9 +133,9 @@ class Node:
 
     # What it is told.
 
-    def kubectl(self, *words: str) -> str:
+    def kubectl(self, *words: str, timeout: float = 20) -> str:
         command = [str(self.programs / "kubectl"), "--kubeconfig", str(self.kubeconfig), *words]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=timeout).stdout
 
     def _ctr(self, *words: str) -> str:
         command = ["ctr", "--address", str(SOCKET), "--namespace", "k8s.io", *words]
@@ -374,6 +378,28 @@ def _bridge() -> None:
         processes.run(["ip", *words], None)
 
 
+def queue_packets(queue: str) -> None:
+    """Have a program decide on the first packet of each connection from or to a pod; without one they all pass."""
+    first = ("-m", "conntrack", "--ctstate", "NEW", "-j", "NFQUEUE", "--queue-num", queue, "--queue-bypass")
+    for words in (
+        ("-N", QUEUED),
+        ("-A", QUEUED, "-s", PODS, *first),
+        ("-A", QUEUED, "-d", PODS, *first),
+        # What goes to pods, and to elsewhere; a packet that comes through this machine is nobody's here.
+        ("-A", "POSTROUTING", *FROM_OTHERS, "-j", QUEUED),
+        # What pods send to this machine, where API server, DNS and databases are.
+        ("-A", "INPUT", "-i", BRIDGE, "-j", QUEUED),
+    ):
+        processes.run(["iptables", "-w", "-t", "mangle", *words], None)
+
+
+def unqueue_packets() -> None:
+    """Undo that, whatever of it is there."""
+    _try("iptables", "-w", "-t", "mangle", "-D", "INPUT", "-i", BRIDGE, "-j", QUEUED)
+    _try("iptables", "-w", "-t", "mangle", "-D", "POSTROUTING", *FROM_OTHERS, "-j", QUEUED)
+    _try("iptables", "-w", "-t", "mangle", "-F", QUEUED) and _try("iptables", "-w", "-t", "mangle", "-X", QUEUED)
+
+
 def _setting(name: str) -> pathlib.Path:
     return pathlib.Path("/proc/sys") / name
 
@@ -404,6 +430,7 @@ def take_down(built: pathlib.Path) -> None:
         for chain in ("INPUT", "OUTPUT"):
             _try(tables, "-D", chain, "-j", "KUBE-FIREWALL")
         _try(tables, "-F", "KUBE-FIREWALL") and _try(tables, "-X", "KUBE-FIREWALL")
+    unqueue_packets()
     _try("ip", "link", "delete", BRIDGE)
     for pods in _pod_cgroups():
         for folder, _, _ in os.walk(pods, topdown=False):

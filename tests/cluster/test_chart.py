@@ -4,89 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import subprocess
-from collections.abc import Iterator
+import tarfile
 
 import pytest
+import yaml
 
-from tests.chart.conftest import built, script
+from tests.cluster import mirrors, releases
 from tests.cluster.cluster import KubectlFailed
+from tests.cluster.images import ROOT
 from tests.support.comparison import wait_until
 
 API = "pantograph.dev/v1alpha1"
 KINDS = "reflections,sourcetables,databases"
-
-
-class Release:
-    """One release of the packaged chart in a namespace of its own."""
-
-    def __init__(self, cluster, package, namespace, home, **values):
-        self.cluster, self.package, self.namespace, self.home = cluster, package, namespace, home
-        repository, _, tag = cluster.image.rpartition(":")
-        image = {"repository": repository, "tag": tag, "pullPolicy": "IfNotPresent"}
-        self.values = {"image": image, "installation": f"chart-{namespace}", **values}
-
-    def helm(self, *words):
-        places = {f"HELM_{name}_HOME": str(self.home / name) for name in ("CACHE", "CONFIG", "DATA")}
-        done = subprocess.run(
-            [built("helm"), *map(str, words), "--namespace", self.namespace],
-            env={**os.environ, **places, "KUBECONFIG": str(self.cluster.kubeconfig)},
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
-        assert done.returncode == 0, f"helm {' '.join(map(str, words))}: {done.stdout}{done.stderr}\n{self.seen()}"
-        return done.stdout
-
-    def seen(self):
-        with contextlib.suppress(KubectlFailed):
-            words = ("--namespace", self.namespace, "--selector", "app.kubernetes.io/name=pantograph")
-            logs = self.cluster.kubectl("logs", *words, "--tail=30", "--prefix")
-            return self.cluster.kubectl("get", "pods,events", "--namespace", self.namespace) + logs
-        return ""
-
-    def bring(self, verb, **values):
-        path = self.home / "values.json"
-        path.write_text(json.dumps(self.values | values))
-        waits = ("--wait", "--timeout", "120s")
-        # The CRDs may be those of another installation of the same run.
-        return self.helm(verb, "mirror", self.package, "--values", path, "--take-ownership", *waits)
-
-
-@pytest.fixture(scope="module")
-def package(tmp_path_factory):
-    return script().package(tmp_path_factory.mktemp("package"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def alone(cluster) -> Iterator[None]:
-    """No other operator looks after the whole cluster meanwhile: it would take these objects for its own."""
-    other = ("deployment/pantograph", "--namespace", "pantograph")
-    there = cluster.kubectl("get", *other, "--ignore-not-found")
-    if there:
-        cluster.kubectl("scale", *other, "--replicas=0")
-        selector = "app.kubernetes.io/component=operator"
-        wait_until(lambda: not cluster.objects("pods", "pantograph", selector), "the other operator to be gone")
-    yield
-    if there:
-        cluster.kubectl("scale", *other, "--replicas=1")
-        cluster.kubectl("rollout", "status", *other, "--timeout=90s")
-
-
-@pytest.fixture
-def release(cluster, package, tmp_path):
-    """Make a release; its namespace goes at the end."""
-    with contextlib.ExitStack() as kept:
-
-        def make(**values):
-            namespace = kept.enter_context(cluster.namespace())
-            made = Release(cluster, package, namespace, tmp_path, **values)
-            # The cluster's own, which go with no namespace.
-            kept.callback(made.helm, "uninstall", "mirror", "--ignore-not-found")
-            return made
-
-        yield make
 
 
 class Mirror:
@@ -252,3 +181,99 @@ def test_whoever_may_view_or_edit_a_namespace_may_do_so_with_mirrors(cluster, re
         # Aggregation is done by a controller, a moment later.
         wait_until(lambda can=can: can("list"), f"{role} to list")
         wait_until(lambda can=can, may=may: can("create") is may, f"{role} to create: {may}")
+
+
+@pytest.fixture
+def before(cluster, request, tmp_path):
+    """The release that a test's name says, in the cluster; afterwards the CRDs are this checkout's again."""
+    if cluster.node is None:
+        pytest.skip("the cluster is not ours, and has no image of another version")
+    made = releases.build(request.param, tmp_path / "before")
+    cluster.node.add_image(made.archive)
+    yield made
+    crds(cluster)
+
+
+def crds(cluster, **more):
+    """This checkout's CRDs, each with more fields in `spec`."""
+    found = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "crds").glob("*.yaml"))]
+    for one in found:
+        spec = one["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        spec["properties"].update(more)
+    # By whoever owns them now, as Helm does.
+    cluster.kubectl("replace", "--filename", "-", input=yaml.safe_dump_all(found))
+
+
+def fields(crd):
+    """Every field that a CRD describes, with its description."""
+
+    def below(schema, path):
+        for name, one in schema.get("properties", {}).items():
+            yield f"{path}.{name}", one.get("description", "")
+            yield from below(one, f"{path}.{name}")
+        yield from below(schema.get("items", {}), f"{path}[]") if "items" in schema else ()
+
+    return dict(below(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"], crd["spec"]["names"]["kind"]))
+
+
+def known(cluster):
+    """What the CRDs of the cluster describe."""
+    listed = json.loads(cluster.kubectl("get", "crds", "--output", "json"))["items"]
+    return [fields(one) for one in listed if one["spec"]["group"] == "pantograph.dev"]
+
+
+def packed(package):
+    """The same of those in a packaged chart."""
+    with tarfile.open(package) as archive:
+        files = [archive.extractfile(one).read() for one in archive if "/files/crds/" in one.name]
+    return sorted((fields(yaml.safe_load(text)) for text in files), key=lambda each: sorted(each)[0])
+
+
+@pytest.mark.night
+@pytest.mark.parametrize("before", [releases.before()], indirect=True)
+def test_the_release_before_becomes_this_one_and_comes_back_under_load(cluster, release, before, package, pg_db):
+    ours = release()
+    ours.take(before.chart, before.image)
+    ours.bring("install")
+    with cluster.namespace() as namespace:
+        mirror = mirrors.Mirror(cluster, namespace, pg_db(), pg_db())
+        mirror.apply()
+        copied = mirror.condition("reflection", "orders", "SnapshotComplete")
+
+        def works(image):
+            wait_until(lambda: mirror.runs(image), "a reflector of the other version", 90)
+            mirror.ready()
+            mirror.follows()
+
+        with mirrors.Load(mirror.source) as load, mirrors.Watch(mirror, load) as watch:
+            works(before.image)
+            ours.take(package, cluster.image)
+            ours.bring("upgrade")
+            assert known(cluster) == packed(package)
+            works(cluster.image)
+            ours.helm("test", "mirror", "--timeout", "90s")
+
+            ours.helm("rollback", "mirror", "1", "--wait", "--timeout", "120s")
+            works(before.image)
+            assert known(cluster) == packed(before.chart)
+            # Nothing was copied again.
+            assert mirror.condition("reflection", "orders", "SnapshotComplete") == copied
+
+            # Its CRDs came back with it. Where the newer ones stay, it reads objects with fields that it does not know.
+            crds(cluster, someday={"type": "string", "default": "by default"})
+            mirror.patch("reflection", "orders", spec={"someday": "said", "where": "id <> 3"})
+            wait_until(lambda: mirror.written("select id from orders where id = 3") == [], "row 3 to be left out", 60)
+            mirror.ready()
+            assert cluster.get("database", "shop", namespace)["spec"]["someday"] == "by default"
+            mirror.patch("reflection", "orders", spec={"someday": None, "where": None})
+            wait_until(lambda: mirror.written("select id from orders where id = 3") != [], "row 3 to be there", 60)
+            works(before.image)
+
+            ours.bring("upgrade")
+            works(cluster.image)
+        wait_until(mirror.equal, "both tables to be equal")
+        print(f"\nfrom {before.what}: {watch.told()}; {load.transactions} transactions, {load.cut_off} times cut off")
+        assert watch.lies == []
+        assert load.cut_off == 0
+        mirrors.clear(mirror)
+        mirror.nothing_left()

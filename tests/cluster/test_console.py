@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.test_chart import Mirror, Release, alone, mirror, package, release
+from tests.cluster.charts import Release
+from tests.cluster.test_chart import Mirror, mirror
 from tests.console.conftest import Visitor, chromium, visitor
 from tests.support.comparison import wait_until
 
-__all__ = ["alone", "chromium", "mirror", "package", "release", "visitor"]
+__all__ = ["chromium", "mirror", "visitor"]
 pytestmark = pytest.mark.night
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import re
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.cluster import beside
 from tests.cluster.certificates import Authority
 from tests.cluster.cluster import Cluster, Object
 from tests.cluster.images import ROOT
@@ -22,6 +24,8 @@ pytestmark = pytest.mark.night
 
 LOCAL = {"sqlite-to-sqlite"}
 """Examples of `pantograph run`; tests/command/test_examples.py does what they say."""
+WITH_THE_CHART = {"sqlite-in-a-cluster"}
+"""test_files does what it says: its operator is another one."""
 
 
 class Reader:
@@ -95,7 +99,7 @@ def follows(source: TestDatabase, destination: TestDatabase) -> None:
 
 def test_there_is_a_test_for_every_folder() -> None:
     there = {path.name for path in (ROOT / "examples").iterdir() if path.is_dir()}
-    assert there == LOCAL | {"kubernetes", "gitops"}
+    assert there == LOCAL | WITH_THE_CHART | {"kubernetes", "gitops"}
 
 
 def test_kubernetes(operator: Cluster, reader: Callable[[str], Reader], pg_db: Callable[..., TestDatabase]) -> None:
@@ -160,6 +164,8 @@ def test_gitops(
         person.does("kubectl apply -k overlays/production")
         person.does("kubectl wait")
         follows(shop, warehouse)
+        listed = operator.kubectl("get", "pantograph", "--namespace", "mirrors", "--output", "json")
+        assert beside.kstatus(json.loads(listed)["items"]) == ["Current"] * 4
         again = person.does("kubectl apply -k overlays/production").splitlines()
         assert {line.rpartition(" ")[2] for line in again} == {"unchanged"}
         person.types("kubectl delete -k overlays/production --timeout=120s")

@@ -92,6 +92,18 @@ def test_of_two_operators_one_leads_and_the_other_takes_over(
     assert max(map(len, leaders.seen)) == 1
 
 
+@pytest.mark.full
+def test_an_operator_that_ends_in_order_leaves_the_lease_to_the_next(two: Cluster) -> None:
+    def holder() -> str:
+        lease = two.get("lease", "pantograph-pantograph", "pantograph")
+        return str(lease["spec"].get("holderIdentity", ""))
+
+    wait_until(lambda: holder() in pods(two), "one to lead")
+    two.kubectl("scale", *OPERATOR, "--replicas=0")
+    wait_until(lambda: not two.objects("pods", "pantograph", "app.kubernetes.io/component=operator"), "both to be gone")
+    assert holder() == ""
+
+
 @pytest.mark.night
 def test_two_reflectors_write_at_once_and_nothing_is_lost(
     operator: Cluster, mirrors: Callable[..., Mirror], pg_db: Callable[..., TestDatabase]

@@ -1,4 +1,4 @@
-"""A Prometheus of a test's own: it scrapes what the test names every second, with the rules or some of them."""
+"""A Prometheus of a test's own: with a configuration, as a rule one that scrapes what the test names every second."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import yaml
@@ -20,20 +20,24 @@ ROOT = pathlib.Path(__file__).parents[2]
 RULES = ROOT / "charts" / "pantograph" / "files" / "rules.yaml"
 
 
-class Prometheus:
-    """Runs while entered. rules: a file of rules."""
+def scraping(targets: Sequence[str], rules: pathlib.Path = RULES) -> dict[str, Any]:
+    """The configuration for some addresses. rules: a file of rules."""
+    return {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(rules)],
+        "scrape_configs": [
+            {"job_name": "pantograph", "honor_labels": True, "static_configs": [{"targets": list(targets)}]}
+        ],
+    }
 
-    def __init__(self, folder: pathlib.Path, targets: Sequence[str], rules: pathlib.Path = RULES) -> None:
+
+class Prometheus:
+    """Runs while entered."""
+
+    def __init__(self, folder: pathlib.Path, config: Mapping[str, Any]) -> None:
         self._folder, self.port = folder / "prometheus", processes.free_port()
         self._folder.mkdir()
-        config = {
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
-            "rule_files": [str(rules)],
-            "scrape_configs": [
-                {"job_name": "pantograph", "honor_labels": True, "static_configs": [{"targets": list(targets)}]}
-            ],
-        }
-        (self._folder / "config.yaml").write_text(yaml.safe_dump(config))
+        (self._folder / "config.yaml").write_text(yaml.safe_dump(dict(config)))
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:

@@ -16,7 +16,7 @@ from pantograph.handlers.known import Known
 from pantograph.handlers.outcomes import Outcome
 from pantograph.metrics import exposition
 from tests.command.conftest import Process, reflection, source_table, write
-from tests.monitoring.prometheus import ROOT, RULES, Prometheus
+from tests.monitoring.prometheus import ROOT, RULES, Prometheus, scraping
 from tests.servers import PostgreSQL
 from tests.servers.processes import free_port
 from tests.support.clients import Client
@@ -152,7 +152,7 @@ def test_every_query_of_the_dashboard_says_something_of_a_reflector_at_work(star
     with (
         Busy(tmp_path, pg_db(), sqlite_db("copy")) as busy,
         exposition.Server(operators_page(), ports[1], "127.0.0.1"),
-        Prometheus(tmp_path, [f"127.0.0.1:{port}" for port in ports]) as prometheus,
+        Prometheus(tmp_path, scraping([f"127.0.0.1:{port}" for port in ports])) as prometheus,
     ):
         running: Process = start("run", "-f", busy.manifests, "--metrics-port", ports[0])
         silent = dict.fromkeys(queries())
@@ -177,7 +177,7 @@ def test_an_alert_fires_when_its_fault_comes_and_ends_when_it_goes(start, tmp_pa
     quick = tmp_path / "quick.yaml"
     quick.write_text(yaml.safe_dump(rules))
     port = free_port()
-    with PostgreSQL.start() as server, Prometheus(tmp_path, [f"127.0.0.1:{port}"], quick) as prometheus:
+    with PostgreSQL.start() as server, Prometheus(tmp_path, scraping([f"127.0.0.1:{port}"], quick)) as prometheus:
         source, destination = sqlite_db("shop"), server.make_database("copy")
         source.execute("create table orders (id integer primary key, qty int)")
         documents = [

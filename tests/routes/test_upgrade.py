@@ -160,3 +160,32 @@ def test_a_trigger_that_somebody_changed_is_not_taken_for_an_older_one(make_pair
     mirror = pair.start()
     pair.wait_equal(orders=ORDERS)
     wait_until(lambda: any("Sweep" in said for said in mirror.messages), "a sweep")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("where", ["source", "destination"])
+def test_what_a_newer_version_keeps_is_said_and_left_alone(make_pair: MakePair, engine: str, where: str) -> None:
+    pair = make_pair(engine, "sqlite") if where == "source" else make_pair("sqlite", engine)
+    pair.make("create table orders (id int primary key, customer varchar(40), qty int)")
+    pair.start("orders").wait_phase("Streaming")
+    wait_until(lambda: mirrors.in_step(pair.destination) == 1, "in its stream")
+    pair.stop()
+    pair.make("insert into orders values (1, 'new', 1)")
+
+    def of(format_: int) -> None:
+        control, checkpoints = mirrors.ours(pair.source, "control"), mirrors.ours(pair.destination, "checkpoints")
+        if where == "source":
+            pair.source.execute(f"update {control} set format = {format_}", role="superuser")
+            return
+        other = {1: 2, 2: 1}[format_]
+        replaced = f"replace(state, '\"format\":{other}', '\"format\":{format_}')"
+        pair.destination.execute(f"update {checkpoints} set state = {replaced}", role="superuser")
+
+    of(2)
+    mirror = pair.start()
+    mirror.wait_reason("NewerVersion")
+    pair.stop()
+    assert pair.destination.execute("select count(*) from orders", role="superuser") == [(0,)]
+    of(1)
+    pair.start().wait_phase("Streaming")
+    pair.wait_equal(orders=ORDERS)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from pantograph import errors
 from pantograph.api.expressions import Expression
 from pantograph.dialects.parameters import Style
-from pantograph.model.changes import NOWHERE, Capture, Control, Pending, Position, Row, Window
+from pantograph.model.changes import NOWHERE, Capture, Control, Pending, Position, Row, Window, refuse_newer
 from pantograph.model.converters import Converter
 from pantograph.model.mirrors import Mapped, Mirror
 from pantograph.model.tables import Column, Reference, TableShape
@@ -694,16 +694,17 @@ class Dialect(abc.ABC):
     genuine: ClassVar[str] = "1"
 
     def control(self, session: Session) -> Control | None:
-        """The control row as the current snapshot shows it; None when there is none yet."""
+        """The control row as the current snapshot shows it; None when there is none yet. Raises `NewerVersion`."""
         import json
 
         found = session.row(
-            f"select incarnation, owner, epoch, nonces, (select until from {self.ours('lease')} where id = 1) "
+            f"select format, incarnation, owner, epoch, nonces, (select until from {self.ours('lease')} where id = 1) "
             f"- {self.now()}, {self.genuine} from {self.ours('control')} where id = 1"
         )
         if found is None:
             return None
-        incarnation, owner, epoch, nonces, lease, genuine = found
+        format_, incarnation, owner, epoch, nonces, lease, genuine = found
+        refuse_newer(int(format_), f"capture in {self.address.label}")
         return Control(incarnation, owner, int(epoch), tuple(json.loads(nonces)), float(lease or 0), bool(genuine))
 
     def lease_renewed(self, session: Session, seconds: int) -> None:

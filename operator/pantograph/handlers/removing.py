@@ -9,6 +9,7 @@ gone already, or whose Secret is, is remembered. A database that is merely down 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -107,8 +108,11 @@ def _connected(key: Key, doing: Doing) -> Iterator[tuple[Session, Dialect]]:
     address = doing.address(key)
     if address is None:
         raise _NoWay(f"Database {key[1]} or its Secret is gone, and nobody remembers how to connect to it")
-    if address.path:
-        raise _NoWay(f"{address.path} is a file that the operator does not see; run `pantograph remove` where it is")
+    if address.path and not os.path.exists(address.path):
+        raise _NoWay(
+            f"{address.path} is a file that the operator does not see: mount its volume there into the operator's pod, "
+            "or run `pantograph remove` where it is"
+        )
     dialect = dialects.load(address)
     session = Session(dialect, Role.ADMIN)
     try:

@@ -83,13 +83,14 @@ class Operator:
             self._start(self._work, f"worker {number}")
         self._start(self._list_now_and_then, "listing")
 
-    def end(self) -> None:
-        """Let the workers finish what they are at; DDL that waits for a lock is given up."""
+    def end(self) -> bool:
+        """Let the workers finish what they are at; DDL that waits for a lock is given up. Whether all have ended."""
         self.stop.set()
         self.queue.close()
         deadline = time.monotonic() + GRACE
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def list(self) -> None:
         """See all objects and all reflectors, whatever the watch told."""
@@ -189,19 +190,24 @@ def run(settings: Settings, tell: Tell) -> None:
     with exposition.Server(page, settings.port, "0.0.0.0", answers):
         tell("waiting for the Lease", lease=name, identity=settings.identity)
         leadership.start()
-        asyncio.run(_lead(operator, leadership))
+        # Whoever leads next begins at once. While something of ours does not end, the Lease's time keeps it off.
+        if asyncio.run(_lead(operator, leadership)):
+            leadership.release()
     tell("stopped")
 
 
-async def _lead(operator: Operator, leadership: Leadership) -> None:
-    """kopf needs the main thread, for the signals; so the wait for the Lease is in its loop too."""
+async def _lead(operator: Operator, leadership: Leadership) -> bool:
+    """Until told to stop; whether nothing is under way any more.
+
+    kopf needs the main thread, for the signals; so the wait for the Lease is in its loop too.
+    """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     while not leadership.leads.is_set():
         if stopping.is_set():
-            return
+            return True
         await asyncio.sleep(0.1)
     operator.tell("leads", namespaces=", ".join(operator.settings.namespaces) or "all")
     await asyncio.to_thread(operator.begin)
@@ -215,7 +221,8 @@ async def _lead(operator: Operator, leadership: Leadership) -> None:
             stop_flag=stopping,
         )
     finally:
-        await asyncio.to_thread(operator.end)
+        ended = await asyncio.to_thread(operator.end)
+    return ended
 
 
 def registrations(operator: Operator) -> kopf.OperatorRegistry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -26,6 +27,8 @@ class _Lock(leaselock.LeaseLock):
     def __init__(self, name: str, namespace: str, identity: str, api: client.ApiClient) -> None:
         super().__init__(name, namespace, identity)
         self.api_instance = client.CoordinationV1Api(api)
+        self._writing = threading.Lock()
+        self.released = False
 
     def get(self, name: str, namespace: str) -> tuple[bool, Any]:
         try:
@@ -46,36 +49,55 @@ class _Lock(leaselock.LeaseLock):
         return True
 
     def update(self, name: str, namespace: str, updated_record: Any) -> bool:
-        if self.lease_reference is None:
-            return False
-        try:
-            self.lease_reference.spec = self.get_lease_spec(updated_record, self.lease_reference.spec)
-            self.lease_reference = self.api_instance.replace_namespaced_lease(
-                name, namespace, self.lease_reference, _request_timeout=TIMEOUT
-            )
-        except (ApiException, urllib3.exceptions.HTTPError, OSError):
-            return False
-        return True
+        with self._writing:
+            if self.lease_reference is None or self.released:
+                return False
+            try:
+                self.lease_reference.spec = self.get_lease_spec(updated_record, self.lease_reference.spec)
+                self.lease_reference = self.api_instance.replace_namespaced_lease(
+                    name, namespace, self.lease_reference, _request_timeout=TIMEOUT
+                )
+            except (ApiException, urllib3.exceptions.HTTPError, OSError):
+                return False
+            return True
+
+    def release(self) -> None:
+        """Give the Lease up, if it is ours, and never take it again; without an API server it runs out by itself."""
+        with self._writing:
+            self.released = True
+            lease = self.lease_reference
+            if lease is None or lease.spec.holder_identity != self.identity:
+                return
+            lease.spec.holder_identity = ""
+            # Another one's Lease by now has another resourceVersion, and is left as it is.
+            with contextlib.suppress(ApiException, urllib3.exceptions.HTTPError, OSError):
+                self.api_instance.replace_namespaced_lease(self.name, self.namespace, lease, _request_timeout=TIMEOUT)
 
 
 class Leadership:
-    """Tries for the Lease in a thread. `leads` is set while it is ours; `lost` is called when it is not any more."""
+    """Tries for the Lease in a thread. `leads` is set while it is ours; `lost` is called when it was taken from us."""
 
     def __init__(self, cluster: Cluster, name: str, namespace: str, identity: str, lost: Callable[[], None]) -> None:
         logging.getLogger("leaderelection").setLevel(logging.ERROR)  # it tells of every renewal
         self.leads = threading.Event()
         self._lost = lost
-        lock = _Lock(name, namespace, identity, cluster.api)
+        self._lock = _Lock(name, namespace, identity, cluster.api)
         self._election = leaderelection.LeaderElection(
-            electionconfig.Config(lock, LASTS, RENEW_WITHIN, EVERY, self.leads.set, lambda: None)
+            electionconfig.Config(self._lock, LASTS, RENEW_WITHIN, EVERY, self.leads.set, lambda: None)
         )
 
     def start(self) -> None:
         """Begin to try."""
         threading.Thread(target=self._run, name="leadership", daemon=True).start()
 
+    def release(self) -> None:
+        """Let another one lead at once: only for who does nothing any more, for it may have begun when this returns."""
+        self.leads.clear()
+        self._lock.release()
+
     def _run(self) -> None:
         try:
             self._election.run()
         finally:
-            self._lost()
+            if not self._lock.released:
+                self._lost()

@@ -5,14 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NewType
 
+from pantograph import errors
+
 Position = NewType("Position", str)
 """How far has been read; opaque to all but the dialect that made it. At most 256 KiB of text."""
 
 NOWHERE = Position("")
 """Nothing has been read yet."""
 
+FORMAT = 1
+"""Of what we keep in a source (its control row says it) and in a checkpoint (its state does). Whoever raises it still
+reads the one before."""
+
 Row = tuple[Any, ...]
 """`(present, *columns)`: a destination-shaped row in canonical values; `present` is 1, or 0 for a key that is gone."""
+
+
+def refuse_newer(found: int, what: str) -> None:
+    """Raise `NewerVersion` unless we know the format that was found, of what `what` names."""
+    if found > FORMAT:
+        raise errors.NewerVersion(
+            f"{what} is of format {found}, which a newer version of Pantograph made; this one knows {FORMAT}, and "
+            "leaves it alone: use that version"
+        )
 
 
 @dataclass(frozen=True, slots=True)

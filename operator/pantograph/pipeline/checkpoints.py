@@ -15,7 +15,7 @@ from typing import Any
 
 from pantograph import errors
 from pantograph.dialects.base import Dialect, MetaTable, Session
-from pantograph.model.changes import NOWHERE, Position
+from pantograph.model.changes import FORMAT, NOWHERE, Position, refuse_newer
 
 TABLES: tuple[MetaTable, ...] = (
     # state is the JSON of `State`. name is `stream/<name>` or `reflection/<namespace>/<name>`.
@@ -131,15 +131,19 @@ class State:
     waits: bool = False
 
     def dump(self) -> str:
-        """JSON, without what has its default value: 200 checkpoints stay small."""
+        """JSON with its format, without what has its default value: 200 checkpoints stay small."""
         default = State()
         values = {name: value for name, value in dataclasses.asdict(self).items() if value != getattr(default, name)}
-        return json.dumps(values, separators=(",", ":"))
+        return json.dumps({"format": FORMAT, **values}, separators=(",", ":"))
 
     @staticmethod
     def parse(text: str) -> State:
-        """The state of `dump`; fields of a newer version that we do not know are left out."""
+        """The state of `dump`; fields that we do not know, of a newer version in the same format, are left out.
+
+        Raises `NewerVersion`. A state that says no format is of the first one.
+        """
         values: dict[str, Any] = json.loads(text or "{}")
+        refuse_newer(values.get("format", 1), "a checkpoint")
         known = {f.name for f in dataclasses.fields(State)}
         values = {name: value for name, value in values.items() if name in known}
         values["nonces"] = [tuple(pair) for pair in values.get("nonces", [])]

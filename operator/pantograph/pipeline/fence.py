@@ -16,14 +16,12 @@ from dataclasses import dataclass
 
 from pantograph import errors
 from pantograph.dialects.base import Dialect, Session
-from pantograph.model.changes import Control, Position
+from pantograph.model.changes import FORMAT, Control, Position
 from pantograph.pipeline.checkpoints import State
 
 KEPT_NONCES = 10
 ADOPTED = "(adopted)"
 """The name of the registration that an owner before us leaves behind."""
-FORMAT = 1
-"""Version of our tables in a source; the one before is still read."""
 
 
 @dataclass(frozen=True, slots=True)
