@@ -354,7 +354,7 @@ def test_a_server_without_utf8_is_asked_for_no_checksums(dialect, found, able):
 
 def test_our_own_tables_are_kept(dialect):
     key = ("a", 1)
-    answers = {"select incarnation": [("i", "o", 1, "[]", 60, 1)], "select digest, reason, attempts": [],
+    answers = {"select format, incarnation": [(1, "i", "o", 1, "[]", 60, 1)], "select digest, reason, attempts": [],
                "count(*), max(detail)": [(0, None)], "select count(*)": [(1,)], "'reflection/%'": []}  # fmt: skip
     session = Recorder(dialect, answers)
     fence.found(session, dialect, "o", 60, adopt=False)
