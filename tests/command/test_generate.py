@@ -34,8 +34,9 @@ def make(database, statements):
 
 
 @pytest.mark.parametrize(
-    ("source", "destination"), [("pg_db", "my_db"), ("my_db", "sqlite_db"), ("sqlite_db", "pg_db")],
-    ids=["postgresql", "mariadb", "sqlite"],
+    ("source", "destination"), [("pg_db", "my_db"), ("my_db", "sqlite_db"), ("sqlite_db", "pg_db"),
+     pytest.param("mysql_db", "mysql_db", marks=pytest.mark.night)],
+    ids=["postgresql", "mariadb", "sqlite", "mysql"],
 )  # fmt: skip
 def test_what_is_generated_mirrors_the_whole_database(call, request, tmp_path, source, destination):
     here, there = (request.getfixturevalue(one)() for one in (source, destination))
@@ -105,8 +106,11 @@ def test_schemas_go_into_the_table_names_of_an_engine_without_schemas(call, tmp_
     assert "left out sales.orders: it would share the table sales_orders with public.sales_orders" in made.stderr
 
 
-def test_tables_without_a_usable_key_are_left_out_and_it_is_said_what_would_do(call, tmp_path, my_db, sqlite_db):
-    here, there = my_db(), sqlite_db()
+@pytest.mark.parametrize("engine", ["my_db", pytest.param("mysql_db", marks=pytest.mark.night)])
+def test_tables_without_a_usable_key_are_left_out_and_it_is_said_what_would_do(
+    call, request, tmp_path, sqlite_db, engine
+):
+    here, there = request.getfixturevalue(engine)(), sqlite_db()
     for statement in (
         "create table fine (id int primary key)",
         "create table tags (name varchar(20) not null unique)",

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from tests.command.conftest import wait_for, write
+from tests.support.clients import EXACT
 
 WORDS = {
     "postgresql": {
@@ -21,6 +22,7 @@ WORDS = {
         "text": "longtext",
     },
 }
+WORDS["mysql"] = WORDS["mariadb"]
 SHOP = [
     "create table countries (code varchar(2) primary key, name varchar(60) not null)",
     "create table customers (id {number}, email varchar(120) not null unique, country varchar(2) not null "
@@ -59,7 +61,7 @@ TABLES = len(SHOP)
 
 def make(database):
     # Texts are told apart as PostgreSQL does, or two keys there might be one here.
-    end = " collate utf8mb4_nopad_bin" if database.dialect == "mariadb" else ""
+    end = EXACT.get(database.dialect, "")
     for statement in SHOP:
         database.execute(statement.format(**WORDS[database.dialect]) + end)
 
@@ -146,6 +148,8 @@ class Application(threading.Thread):
     [
         pytest.param("pg_db", "my_db", id="postgresql-mariadb"),
         pytest.param("my_db", "pg_db", id="mariadb-postgresql", marks=pytest.mark.night),
+        pytest.param("my_db", "mysql_db", id="mariadb-mysql", marks=pytest.mark.night),
+        pytest.param("mysql_db", "pg_db", id="mysql-postgresql", marks=pytest.mark.night),
         pytest.param("pg_db", "pg_db", id="postgresql-postgresql", marks=pytest.mark.night),
     ],
 )

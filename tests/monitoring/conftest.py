@@ -17,7 +17,7 @@ from tests.servers import TestDatabase
 from tests.support.clients import Client
 from tests.support.mirrors import Mirror, documents
 
-Engines = {"postgresql": "pg_db", "mariadb": "my_db", "sqlite": "sqlite_db", "firebird": "fb_db"}
+Engines = {"postgresql": "pg_db", "mysql": "mysql_db", "mariadb": "my_db", "sqlite": "sqlite_db", "firebird": "fb_db"}
 
 
 @pytest.fixture

@@ -201,7 +201,7 @@ def test_a_restart_goes_on_from_where_it_stopped(pair: Pair) -> None:
     assert (seen.upserted, seen.deleted, seen.sweep_rows) == (1, 1, 0)
 
 
-@pytest.mark.parametrize("destination", ["postgresql", "mariadb", "sqlite"])
+@pytest.mark.parametrize("destination", ["postgresql", "mysql", "mariadb", "sqlite"])
 def test_truncate_is_an_event_on_postgresql(make_pair: object, destination: str) -> None:
     pair = make_pair("postgresql", destination)  # type: ignore[operator]
     _orders(pair)

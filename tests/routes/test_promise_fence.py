@@ -14,7 +14,7 @@ import pytest
 
 from pantograph.reflector import process
 from tests.routes.conftest import Pair
-from tests.servers import MariaDB, PostgreSQL
+from tests.servers import MariaDB, MySQL, PostgreSQL
 from tests.support import mirrors
 from tests.support.comparison import wait_equal, wait_until
 
@@ -143,10 +143,15 @@ def test_9_a_server_that_forgot_its_last_commits(
     pair.stop()
 
 
-@pytest.mark.parametrize("kind", [PostgreSQL, MariaDB])
+@pytest.mark.parametrize("kind", [PostgreSQL, MariaDB, pytest.param(MySQL, marks=pytest.mark.night)])
 def test_9_a_restart_is_not_a_rewind(
-    kind: type[PostgreSQL | MariaDB], sqlite_db: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    kind: type[PostgreSQL | MariaDB],
+    sqlite_db: Callable[[], object],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if kind is MySQL:
+        request.getfixturevalue("mysql_server")  # skips where there is none
     with kind.start() as server:
         source, destination = server.make_database("shop"), sqlite_db()
         pair = Pair(source, destination)  # type: ignore[arg-type]

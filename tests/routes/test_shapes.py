@@ -156,18 +156,20 @@ def test_of_several_rows_with_one_key_the_greatest_writes_it(pair: Pair) -> None
     assert result.rows == 1
 
 
-def test_a_new_column_is_left_out_where_the_manifest_says_so(make_pair: MakePair) -> None:
-    for engine in ("postgresql", "mariadb", "sqlite"):
-        pair = make_pair(engine, engine)
-        pair.make("create table t (id int primary key, a int)", "insert into t values (1, 1)")
-        mirror = pair.start({"table": "t", "schemaChange": {"added": "Ignore"}})
-        wait_rows(pair, "t", "id a", [(1, 1)])
-        mirror.wait_phase("Streaming")
-        pair.make("alter table t add column b int", "insert into t values (2, 2, 2)")
-        wait_rows(pair, "t", "id a", [(1, 1), (2, 2)])
-        with pytest.raises(Exception, match="b"):
-            pair.destination.execute("select b from t", role="superuser")
-        pair.stop()
+WITHOUT_FIREBIRD = pytest.mark.parametrize("engine", ["postgresql", "mysql", "mariadb", "sqlite"])
+
+
+@WITHOUT_FIREBIRD
+def test_a_new_column_is_left_out_where_the_manifest_says_so(make_pair: MakePair, engine: str) -> None:
+    pair = make_pair(engine, engine)
+    pair.make("create table t (id int primary key, a int)", "insert into t values (1, 1)")
+    mirror = pair.start({"table": "t", "schemaChange": {"added": "Ignore"}})
+    wait_rows(pair, "t", "id a", [(1, 1)])
+    mirror.wait_phase("Streaming")
+    pair.make("alter table t add column b int", "insert into t values (2, 2, 2)")
+    wait_rows(pair, "t", "id a", [(1, 1), (2, 2)])
+    with pytest.raises(Exception, match="b"):
+        pair.destination.execute("select b from t", role="superuser")
 
 
 def test_a_key_that_no_index_finds_is_refused_with_the_index_that_would_do(pair: Pair) -> None:
@@ -185,35 +187,34 @@ def test_a_key_that_no_index_finds_is_refused_with_the_index_that_would_do(pair:
     wait_rows(pair, "latest", "customer note", [(5, "second")])
 
 
-def test_a_reflection_by_another_key_comes_later_and_the_first_goes_on(make_pair: MakePair) -> None:
-    for engine in ("postgresql", "mariadb", "sqlite"):
-        pair = make_pair(engine, "sqlite")
-        pair.make(
-            "create table customers (id int primary key, code varchar(10) not null unique, name varchar(20))",
-            "insert into customers values (1, 'a', 'ann'), (2, 'b', 'bob')",
-        )
-        pair.start("customers").wait_phase("Streaming")
-        pair.make("insert into customers values (3, 'c', 'cid')")
-        wait_rows(pair, "customers", "id name", [(1, "ann"), (2, "bob"), (3, "cid")])
-        pair.stop()
-        pair.make("update customers set name = 'rob' where id = 2")
-        by_code = {"table": None, "of": "t0", "to": "people", "name": "by-code"}
-        columns = [{"source": "code"}, {"source": "name"}]
-        mirror = pair.start("customers", {**by_code, "columns": columns, "key": [{"source": "code"}]})
-        mirror.wait_phase("Streaming", name="by-code")
-        wait_rows(pair, "people", "code name", [("a", "ann"), ("b", "rob"), ("c", "cid")])
-        pair.make("update customers set code = 'z' where id = 1", "delete from customers where id = 3")
-        wait_rows(pair, "people", "code name", [("z", "ann"), ("b", "rob")])
-        wait_rows(pair, "customers", "id code name", [(1, "z", "ann"), (2, "b", "rob")])
-        # The other one goes: what only it needed is noted no longer.
-        pair.stop()
-        pair.start("customers").wait_phase("Streaming")
-        pair.make("update customers set code = 'y' where id = 1")
-        wait_rows(pair, "customers", "id code name", [(1, "y", "ann"), (2, "b", "rob")])
-        pair.stop()
+@WITHOUT_FIREBIRD
+def test_a_reflection_by_another_key_comes_later_and_the_first_goes_on(make_pair: MakePair, engine: str) -> None:
+    pair = make_pair(engine, "sqlite")
+    pair.make(
+        "create table customers (id int primary key, code varchar(10) not null unique, name varchar(20))",
+        "insert into customers values (1, 'a', 'ann'), (2, 'b', 'bob')",
+    )
+    pair.start("customers").wait_phase("Streaming")
+    pair.make("insert into customers values (3, 'c', 'cid')")
+    wait_rows(pair, "customers", "id name", [(1, "ann"), (2, "bob"), (3, "cid")])
+    pair.stop()
+    pair.make("update customers set name = 'rob' where id = 2")
+    by_code = {"table": None, "of": "t0", "to": "people", "name": "by-code"}
+    columns = [{"source": "code"}, {"source": "name"}]
+    mirror = pair.start("customers", {**by_code, "columns": columns, "key": [{"source": "code"}]})
+    mirror.wait_phase("Streaming", name="by-code")
+    wait_rows(pair, "people", "code name", [("a", "ann"), ("b", "rob"), ("c", "cid")])
+    pair.make("update customers set code = 'z' where id = 1", "delete from customers where id = 3")
+    wait_rows(pair, "people", "code name", [("z", "ann"), ("b", "rob")])
+    wait_rows(pair, "customers", "id code name", [(1, "z", "ann"), (2, "b", "rob")])
+    # The other one goes: what only it needed is noted no longer.
+    pair.stop()
+    pair.start("customers").wait_phase("Streaming")
+    pair.make("update customers set code = 'y' where id = 1")
+    wait_rows(pair, "customers", "id code name", [(1, "y", "ann"), (2, "b", "rob")])
 
 
-@pytest.mark.parametrize("engine", ["postgresql", "mysql", "mariadb", "sqlite"])
+@WITHOUT_FIREBIRD
 def test_a_column_that_is_copied_no_more_refuses_no_rows(
     make_pair: MakePair, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

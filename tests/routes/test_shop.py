@@ -24,6 +24,9 @@ MakePair = Callable[[str, str], Pair]
 WHOLE = [
     pytest.param(("postgresql", "mariadb"), True, id="postgresql-mariadb-tied", marks=pytest.mark.full),
     pytest.param(("mariadb", "postgresql"), True, id="mariadb-postgresql-tied", marks=pytest.mark.night),
+    pytest.param(("postgresql", "mysql"), True, id="postgresql-mysql-tied", marks=pytest.mark.night),
+    pytest.param(("mysql", "mariadb"), True, id="mysql-mariadb-tied", marks=pytest.mark.night),
+    pytest.param(("mysql", "postgresql"), False, id="mysql-postgresql", marks=pytest.mark.night),
     pytest.param(("postgresql", "sqlite"), True, id="postgresql-sqlite-tied", marks=pytest.mark.night),
     pytest.param(("postgresql", "mariadb"), False, id="postgresql-mariadb", marks=pytest.mark.night),
     pytest.param(("mariadb", "postgresql"), False, id="mariadb-postgresql", marks=pytest.mark.night),

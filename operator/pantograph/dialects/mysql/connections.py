@@ -169,7 +169,8 @@ _CONTENDED = {
 }
 _REFUSED = {
     1044: "access to the database is denied",
-    1045: "user name or password is wrong",
+    # MariaDB says so too to who comes unencrypted where only others are let in, and both to an account of REQUIRE SSL.
+    1045: "user name or password is wrong, or they are taken only from a connection that is encrypted: spec.tls",
     1129: "the server has blocked this host after too many failed connections",
     1130: "the server lets this host in for no user",
     1142: "a privilege on a table is missing",
@@ -185,7 +186,7 @@ _REFUSED = {
     1836: "the server is read only",
     1862: "the password has expired",
     3118: "the account is locked",
-    3159: "the server lets in only connections that are encrypted: spec.tls.mode: require, or better",
+    3159: "the server lets in only a connection that is encrypted: spec.tls",
     4163: "the account is locked",
     4151: "the account is locked",
 }
