@@ -121,7 +121,12 @@ def configured(monitored: Cluster, tmp_path: pathlib.Path) -> Iterator[Callable[
                 for name, content in rules.items():
                     (folder / name).write_text(content)
                 config = tmp_path / "generated.yaml"
-                config.write_text(text.replace("/etc/prometheus/", f"{tmp_path}/"))
+                # As the reloader beside a Prometheus writes it, but for where things are.
+                for before, after in (
+                    ("$(SHARD)", "0"), ("$(POD_NAME)", "prometheus-main-0"), ("/etc/prometheus/", f"{tmp_path}/")
+                ):  # fmt: skip
+                    text = text.replace(before, after)
+                config.write_text(text)
                 found = kept.enter_context(beside.discovery(config, tmp_path))
                 return with_files(yaml.safe_load(config.read_text()), found)
 
