@@ -1,15 +1,16 @@
 """What stands beside us in other people's clusters: who enforces NetworkPolicies, and the operator of Prometheus.
 
-Both run as processes of the node, with an administrator's rights, for as long as a block lasts.
+All run as processes of the node, for as long as a block lasts.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import pathlib
 import signal
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from tests.cluster import node, programs
@@ -27,7 +28,7 @@ def policies(on: node.Node) -> Iterator[None]:
     """
     node.queue_packets(QUEUE)
     try:
-        with _process(on, "policies", f"--kubeconfig={on.kubeconfig}", f"--node={node.NAME}", f"--queue={QUEUE}"):
+        with _process("policies", f"--kubeconfig={on.kubeconfig}", f"--node={node.NAME}", f"--queue={QUEUE}"):
             on.wait("the enforcer", _queue_is_read)
             yield
     finally:
@@ -54,12 +55,22 @@ def prometheus_operator(on: node.Node) -> Iterator[None]:
         f"--apiserver={node.SERVER}", f"--ca-file={pki}/ca.crt", f"--cert-file={pki}/admin.crt",
         f"--key-file={pki}/admin.key", f"--web.listen-address=127.0.0.1:{processes.free_port()}",
     ]  # fmt: skip
-    with _process(on, "prometheus-operator", *options):
+    with _process("prometheus-operator", *options):
         yield
 
 
 @contextlib.contextmanager
-def _process(on: node.Node, name: str, *options: str) -> Iterator[None]:
+def discovery(config: pathlib.Path, folder: pathlib.Path) -> Iterator[Callable[[str], pathlib.Path]]:
+    """What Prometheus's own code finds in the cluster by a configuration: the file of a job, by the job's name.
+
+    Such a file is there when something was found.
+    """
+    with _process("discovery", str(config), str(folder)):
+        yield lambda job: folder / f"{job.replace('/', '-')}.json"
+
+
+@contextlib.contextmanager
+def _process(name: str, *options: str) -> Iterator[None]:
     log = node.STATE / "logs" / f"{name}.log"
     process = processes.start([str(programs.neighbours() / name), *options], log, None, signal.SIGKILL)
     try:
@@ -68,7 +79,7 @@ def _process(on: node.Node, name: str, *options: str) -> Iterator[None]:
         ended = process.poll()
         process.kill()
         process.wait()
-        assert ended is None, f"{name} ended with status {ended}:\n{on.last_words(name)}"
+        assert ended is None, f"{name} ended with status {ended}:\n{log.read_text(errors='replace')[-2000:]}"
 
 
 def kstatus(objects: Iterable[Mapping[str, Any]]) -> list[str]:

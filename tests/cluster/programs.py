@@ -24,7 +24,7 @@ KEPT = processes.CACHE / "cluster"
 
 # Each is a program of its own; "kubernetes" is six, by the name it is called under.
 PACKAGES = ("./kubernetes", "./dns", "./pause", "helm.sh/helm/v3/cmd/helm", "go.etcd.io/etcd/server/v3")
-# Enforces NetworkPolicies, reads objects as Flux does, and the operator of Prometheus.
+# Enforces NetworkPolicies, reads objects as Flux does, finds pods as Prometheus does, and the operator of Prometheus.
 BESIDE = ("./policies", "./kstatus", "github.com/prometheus-operator/prometheus-operator/cmd/operator")
 KUBERNETES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
 
@@ -50,10 +50,11 @@ def build() -> pathlib.Path:
 
 
 def neighbours() -> pathlib.Path:
-    """The folder of `policies`, `kstatus` and `prometheus-operator`; made when it is not there, in some minutes."""
+    """The folder of BESIDE and `discovery`; made when it is not there, in some minutes."""
     with _made("neighbours", NEIGHBOURS, BESIDE) as (folder, part):
         if part is not None:
             _compile(part, NEIGHBOURS, BESIDE, "what stands beside us in a cluster", "-s -w")
+            _compile(part, NEIGHBOURS / "discovery", (".",), "Prometheus's discovery of pods", "-s -w")
             (part / "operator").rename(part / "prometheus-operator")
     return folder
 

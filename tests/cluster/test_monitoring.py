@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import json
 import pathlib
@@ -95,27 +96,41 @@ def generated(cluster: Cluster, namespace: str) -> tuple[str, dict[str, str]]:
     return text, rules
 
 
+def with_files(config: dict[str, Any], found: Callable[[str], pathlib.Path]) -> dict[str, Any]:
+    """The configuration for Debian's Prometheus, which cannot look for pods: `found` has what there is for each job."""
+    for job in config["scrape_configs"]:
+        del job["kubernetes_sd_configs"]
+        job["file_sd_configs"] = [{"files": [str(found(job["job_name"]))], "refresh_interval": "1s"}]
+    return config
+
+
 @pytest.fixture
 def configured(monitored: Cluster, tmp_path: pathlib.Path) -> Iterator[Callable[[], dict[str, Any]]]:
     """What the operator of Prometheus made of everything with the label, read from this machine's files."""
     with monitored.namespace() as namespace:
         prometheus(monitored, namespace)
 
-        def read() -> dict[str, Any]:
-            text, rules = generated(monitored, namespace)
-            (tmp_path / "ca.crt").write_bytes((node.STATE / "pki" / "ca.crt").read_bytes())
-            (tmp_path / "token").write_bytes((node.STATE / "prometheus-token").read_bytes())
-            folder = tmp_path / "rules" / "prometheus-main-rulefiles-0"
-            folder.mkdir(parents=True)
-            for name, content in rules.items():
-                (folder / name).write_text(content)
-            text = text.replace("/etc/prometheus/", f"{tmp_path}/")
-            (tmp_path / "generated.yaml").write_text(text)
-            done = subprocess.run(["promtool", "check", "config", tmp_path / "generated.yaml"], capture_output=True)
-            assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
-            return dict(yaml.safe_load(text))
+        with contextlib.ExitStack() as kept:
 
-        yield read
+            def read() -> dict[str, Any]:
+                text, rules = generated(monitored, namespace)
+                for name, there in (("ca.crt", "pki/ca.crt"), ("token", "prometheus-token")):
+                    (tmp_path / name).write_bytes((node.STATE / there).read_bytes())
+                folder = tmp_path / "rules" / "prometheus-main-rulefiles-0"
+                folder.mkdir(parents=True)
+                for name, content in rules.items():
+                    (folder / name).write_text(content)
+                config = tmp_path / "generated.yaml"
+                # As the reloader beside a Prometheus writes it, but for where things are.
+                for before, after in (
+                    ("$(SHARD)", "0"), ("$(POD_NAME)", "prometheus-main-0"), ("/etc/prometheus/", f"{tmp_path}/")
+                ):  # fmt: skip
+                    text = text.replace(before, after)
+                config.write_text(text)
+                found = kept.enter_context(beside.discovery(config, tmp_path))
+                return with_files(yaml.safe_load(config.read_text()), found)
+
+            yield read
         monitored.kubectl("delete", "prometheus", "main", "--namespace", namespace)
         for kind in ("clusterrolebinding", "clusterrole"):
             monitored.kubectl("delete", kind, f"{namespace}-prometheus")
@@ -130,7 +145,13 @@ def test_the_operator_of_prometheus_has_operator_and_reflectors_scraped_with_the
     with monitored.namespace() as namespace:
         mirror = Mirror(monitored, namespace, pg_db(), pg_db())
         mirror.apply()
-        with Prometheus(tmp_path, configured()) as running:
+        config = configured()
+        (tmp_path / "checked.yaml").write_text(yaml.safe_dump(config))
+        done = subprocess.run(
+            ["promtool", "check", "config", tmp_path / "checked.yaml"], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        with Prometheus(tmp_path, config) as running:
 
             def components() -> set[str]:
                 return {one["metric"]["container"] for one in running.query("up == 1")}
