@@ -87,16 +87,24 @@ class History:
 
     def rates(self, name: str, figures: Figures) -> Rates:
         """How fast it is."""
-        samples = self.of(name)
         # What a status says is written every ten seconds.
-        over = RATE_OVER * 3 if self._by_looking else RATE_OVER
-        latest = [one for one in samples if one.at >= samples[-1].at - over] if samples else []
+        latest = self._latest(name, RATE_OVER * 3 if self._by_looking else RATE_OVER)
         if len(latest) < 2:
             return Rates(figures.rate)
         swept = _rate(latest, [one.swept for one in latest]) if figures.copying else None
         left = (figures.estimated - figures.swept) / swept if swept and figures.estimated > figures.swept else None
         counted = _rate(latest, [one.moved for one in latest])
         return Rates(figures.rate if counted is None else counted, swept, left)
+
+    def _latest(self, name: str, over: float) -> list[Sample]:
+        """Samples of the last seconds; without a look at all the others, for a page asks this of every Reflection."""
+        found: list[Sample] = []
+        with self._lock:
+            for one in reversed(self._samples.get(name, ())):
+                if found and one.at < found[0].at - over:
+                    break
+                found.append(one)
+        return found[::-1]
 
 
 def speeds(samples: Sequence[Sample], over: int = 3) -> list[tuple[float, float | None]]:
