@@ -63,6 +63,12 @@ def test_all_in_step_is_one_word():
     assert "all 2 in step" in shown([line("a"), line("b")])
 
 
+def test_where_nothing_is_mirrored_nothing_is_in_step():
+    text = shown([])
+    assert "nothing is mirrored yet" in text
+    assert "in step" not in text
+
+
 def test_rows_that_were_set_aside_are_told():
     text = shown([line("a", dead_letters=3)])
     assert "3 rows set aside" in text
