@@ -1,4 +1,4 @@
-"""The dashboard and the alerts, with a Prometheus that scrapes a reflector at work: every query says something."""
+"""The dashboard, with a Prometheus that scrapes a reflector at work: every query says something."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from pantograph.handlers.outcomes import Outcome
 from pantograph.metrics import exposition
 from tests.command.conftest import Process, reflection, source_table, write
 from tests.monitoring.prometheus import ROOT, RULES, Prometheus, scraping
-from tests.servers import PostgreSQL
 from tests.servers.processes import free_port
 from tests.support.clients import Client
 from tests.support.comparison import wait_until
@@ -166,34 +165,3 @@ def test_every_query_of_the_dashboard_says_something_of_a_reflector_at_work(star
 
         wait_until(all_said, "an answer to every query", 90.0)
         assert running.end() == 0
-
-
-@pytest.mark.night
-def test_an_alert_fires_when_its_fault_comes_and_ends_when_it_goes(start, tmp_path, sqlite_db):
-    rules = yaml.safe_load(RULES.read_text(encoding="utf-8"))
-    for group in rules["groups"]:
-        for rule in group["rules"]:
-            rule.pop("for", None)
-    quick = tmp_path / "quick.yaml"
-    quick.write_text(yaml.safe_dump(rules))
-    port = free_port()
-    with PostgreSQL.start() as server, Prometheus(tmp_path, scraping([f"127.0.0.1:{port}"], quick)) as prometheus:
-        source, destination = sqlite_db("shop"), server.make_database("copy")
-        source.execute("create table orders (id integer primary key, qty int)")
-        documents = [
-            *source.manifests(name="shop"),
-            *destination.manifests("destination", name="copy"),
-            source_table("orders"),
-            reflection("orders"),
-        ]
-        running: Process = start("run", "-f", write(tmp_path, documents), "--metrics-port", port)
-        up = 'pantograph_database_up{name="copy"}'
-        wait_until(lambda: prometheus.query(f"{up} == 1"), "the destination to be up")
-        assert prometheus.firing("PantographDatabaseDown") == []
-        server.kill()
-        firing = wait_until(lambda: prometheus.firing("PantographDatabaseDown"), "the alert")
-        assert firing[0]["name"] == "copy"
-        server.restart()
-        wait_until(lambda: not prometheus.firing("PantographDatabaseDown"), "the alert's end")
-        assert running.end() == 0
-        wait_until(lambda: prometheus.firing("PantographReflectorAbsent"), "the alert that nobody is there")

@@ -507,14 +507,14 @@ class Judge:
         for seen, where in ((here, "source"), (there, "destination")):
             if seen.error is not None:
                 return Verdict(False, f"{where.title()}{seen.error.reason}", str(seen.error))
+        if reflection.spec.paused or database.spec.reflector.paused:
+            return Verdict(False, "Paused", "as its manifest says; changes wait")
         name = _full(reflection)
         failure = here.changed.get(name)
         if checkpoint is None:
             if failure is not None:
                 return Verdict(False, failure.reason, str(failure))
             return Verdict(False, "NotStarted", "nothing is copied yet; `pantograph run` begins")
-        if reflection.spec.paused or database.spec.reflector.paused:
-            return Verdict(False, "Paused", "as its manifest says; changes wait")
         if (wrong := self._source(database, here)) is not None:
             return wrong
         capture = here.tables.get(table.name)

@@ -257,6 +257,8 @@ def _summary(view: View) -> RenderableType:
 
     if view.failure:
         return Text(f"▲ {view.failure}", style="bold red")
+    if not view.lines:
+        return Text("nothing is mirrored yet", style="dim")
     wrong = sum(line.order[0] == 0 for line in view.lines)
     ready = sum(line.ready for line in view.lines)
     if wrong:

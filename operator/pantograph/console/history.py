@@ -1,14 +1,16 @@
-"""What was, for the charts: samples of all Reflections, taken while the console runs. Bounded, and gone with it."""
+"""What was: for the charts, samples of all Reflections, taken while the console runs; and what happened. Bounded, and
+gone with it."""
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from pantograph.console.stores import Figures
+from pantograph.console.stores import Figures, Happened
 
 EVERY = 2.0
 KEPT = 900
@@ -85,16 +87,24 @@ class History:
 
     def rates(self, name: str, figures: Figures) -> Rates:
         """How fast it is."""
-        samples = self.of(name)
         # What a status says is written every ten seconds.
-        over = RATE_OVER * 3 if self._by_looking else RATE_OVER
-        latest = [one for one in samples if one.at >= samples[-1].at - over] if samples else []
+        latest = self._latest(name, RATE_OVER * 3 if self._by_looking else RATE_OVER)
         if len(latest) < 2:
             return Rates(figures.rate)
         swept = _rate(latest, [one.swept for one in latest]) if figures.copying else None
         left = (figures.estimated - figures.swept) / swept if swept and figures.estimated > figures.swept else None
         counted = _rate(latest, [one.moved for one in latest])
         return Rates(figures.rate if counted is None else counted, swept, left)
+
+    def _latest(self, name: str, over: float) -> list[Sample]:
+        """Samples of the last seconds; without a look at all the others, for a page asks this of every Reflection."""
+        found: list[Sample] = []
+        with self._lock:
+            for one in reversed(self._samples.get(name, ())):
+                if found and one.at < found[0].at - over:
+                    break
+                found.append(one)
+        return found[::-1]
 
 
 def speeds(samples: Sequence[Sample], over: int = 3) -> list[tuple[float, float | None]]:
@@ -126,3 +136,33 @@ class Sampler(threading.Thread):
     def run(self) -> None:
         while not self.stop.wait(EVERY):
             self._history.take(self._figures())
+
+
+class Happenings:
+    """What happened, so many lines of it at most. Any thread may note and ask.
+
+    What comes again, be it with other numbers, stays one line that says how often: a Reflection that fails is tried
+    four times a minute, and would soon have told away all else.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._lock = threading.Lock()
+        self._lines: deque[Happened] = deque(maxlen=most)
+
+    def note(self, one: Happened) -> None:
+        """The latest."""
+        with self._lock:
+            last = next((each for each in reversed(self._lines) if each.about == one.about), None)
+            if last is not None and _words(last) == _words(one):
+                self._lines.remove(last)
+                one = replace(one, times=last.times + one.times, since=last.since or last.at)
+            self._lines.append(one)
+
+    def latest(self) -> list[Happened]:
+        """All of it, the newest first."""
+        with self._lock:
+            return list(reversed(self._lines))
+
+
+def _words(one: Happened) -> tuple[str, str]:
+    return one.what, re.sub(r"[0-9][0-9.,]*", "#", one.detail)

@@ -181,6 +181,16 @@ def _shown(visit: Visit, objects: Manifests, reflections: Sequence[Reflection]) 
     return sorted(found, key=lambda row: (not row.troubled, ORDER.index(row.standing.state), row.name))
 
 
+def _worst_lag(visit: Visit, rows: Sequence[Shown]) -> Any:
+    """A chart of how far behind the one of them was that was furthest behind."""
+    worst: dict[float, float | None] = {}
+    for row in rows:
+        for sample in visit.site.history.of(row.name):
+            known = [lag for lag in (worst.get(sample.at), sample.lag) if lag is not None]
+            worst[sample.at] = max(known, default=None)
+    return charts.line(sorted(worst.items()), title="Lag", told=wording.span, least=0.1)
+
+
 def _source(objects: Manifests, one: Reflection) -> str:
     table = objects.source_tables.get(one.source_key)
     return f"{table.spec.database_ref.name}: {table.qualified_table}" if table else one.spec.source_table_ref.name
@@ -226,19 +236,21 @@ def database(visit: Visit) -> Response:
     one: Database = _named(visit, objects.databases, "Database")
     standings = visit.store.standings()
     tables = objects.source_tables_of(one)
-    read = [reflection for table in tables for reflection in objects.reflections_of(table)]
-    written = [
-        reflection for _, reflection in sorted(objects.reflections.items()) if reflection.destination_key == one.key
+    read = {each.key for table in tables for each in objects.reflections_of(table)}
+    concerned = [
+        each for _, each in sorted(objects.reflections.items()) if each.key in read or each.destination_key == one.key
     ]
+    rows = _shown(visit, objects, concerned)
     return visit.show(
         "database.html",
         one=one,
         standing=_standing(standings, one),
         tables=[(table, _standing(standings, table)) for table in tables],
-        read=_shown(visit, objects, read),
-        written=_shown(visit, objects, written),
+        read=[row for row in rows if row.one.key in read],
+        written=[row for row in rows if row.one.destination_key == one.key],
+        lag_chart=_worst_lag(visit, rows),
         manifest=writing.to_yaml([one]),
-        happened=_about(visit, one, read),
+        happened=_about(visit, one, concerned),
     )
 
 
@@ -247,12 +259,14 @@ def source_table(visit: Visit) -> Response:
     objects = visit.store.objects()
     one: SourceTable = _named(visit, objects.source_tables, "SourceTable")
     reflections = objects.reflections_of(one)
+    rows = _shown(visit, objects, reflections)
     return visit.show(
         "table.html",
         one=one,
         database=objects.databases.get(one.database_key),
         standing=_standing(visit.store.standings(), one),
-        rows=_shown(visit, objects, reflections),
+        rows=rows,
+        lag_chart=_worst_lag(visit, rows),
         manifest=writing.to_yaml([one]),
         happened=_about(visit, one, reflections),
     )

@@ -73,13 +73,18 @@ class Figures:
 
 @dataclass(frozen=True)
 class Happened:
-    """Something that happened. at: seconds since the epoch; about: the Reflection (`namespace/name`), or ""."""
+    """Something that happened. at: seconds since the epoch; about: the Reflection (`namespace/name`), or "".
+
+    times: how often by now, where the same comes again and again; the first time was at `since`.
+    """
 
     at: float
     what: str
     detail: str = ""
     about: str = ""
     bad: bool = False
+    times: int = 1
+    since: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,13 @@ import io
 import pytest
 from rich.console import Console
 
+from pantograph.api import reading
+from pantograph.api.manifests import Manifests
+from pantograph.api.reflections import Reflection
+from pantograph.api.sourcetables import SourceTable
 from pantograph.cli import watching
-from pantograph.cli.watching import Line, View
+from pantograph.cli.standing import Standing
+from pantograph.cli.watching import Line, View, Watched
 
 
 def line(name, **changed):
@@ -58,6 +63,12 @@ def test_all_in_step_is_one_word():
     assert "all 2 in step" in shown([line("a"), line("b")])
 
 
+def test_where_nothing_is_mirrored_nothing_is_in_step():
+    text = shown([])
+    assert "nothing is mirrored yet" in text
+    assert "in step" not in text
+
+
 def test_rows_that_were_set_aside_are_told():
     text = shown([line("a", dead_letters=3)])
     assert "3 rows set aside" in text
@@ -82,3 +93,52 @@ def test_two_hundred_reflections_fit_on_any_screen(width, height):
 def test_what_is_shown_says_how_old_it_is_when_a_database_does_not_answer():
     assert "as it was 30 s ago" in shown([line("a")], age=30.0)
     assert "as it was" not in shown([line("a")], age=2.0)
+
+
+def in_cluster(kind, name, spec, reason, *more, **status):
+    """An object of a cluster. more: types of conditions that are true as well."""
+    told = [
+        ("Ready", "True" if reason in ("Replicating", "CaptureInstalled") else "False"),
+        *((m, "True") for m in more),
+    ]
+    status["conditions"] = [
+        {"type": type_, "status": truth, "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+        for type_, truth in told
+    ]
+    body = {"apiVersion": "pantograph.dev/v1alpha1", "kind": kind.KIND, "metadata": {"name": name}, "spec": spec}
+    return reading.parse(kind, body | {"status": status}, tolerant=True)
+
+
+def of_cluster(rows):
+    """A look at a cluster: a copy that is at so many rows, one that streams, one whose SourceTable is not there yet."""
+    table = in_cluster(
+        SourceTable, "orders", {"databaseRef": {"name": "shop"}, "table": "orders"}, "CaptureInstalled", pendingEvents=7
+    )
+
+    def of(name, source, reason, *more, **status):
+        spec = {"sourceTableRef": {"name": source}, "destination": {"databaseRef": {"name": "copy"}, "table": name}}
+        return in_cluster(Reflection, name, spec, reason, *more, **status)
+
+    listed = [
+        of("copied", "events", "Snapshot", "Reconciling", snapshot={"rows": rows, "percent": 25}),
+        of("streams", "orders", "Replicating", lagSeconds=2.0, rowsPerSecond=12.0, rows=100),
+        of("refused", "nothing", "Rejected", "Stalled"),
+    ]
+    manifests = Manifests({}, {table.key: table}, {one.key: one for one in listed})
+    return Standing(manifests, [table, *listed], {})
+
+
+def test_of_a_cluster_it_shows_what_its_objects_say():
+    watched = Watched()
+    watched.lines(of_cluster(1000), None)
+    refused, copied, streams = watched.lines(of_cluster(2000), 2.0)
+    assert (refused.name, refused.waits, copied.waits) == ("default/refused", False, True)
+    assert (copied.copying, copied.percent, copied.swept, copied.copied) == (True, 25, 2000, 500.0)
+    assert (streams.rate, streams.lags, streams.pending) == (12.0, (2.0, 2.0), 7)
+    assert refused.source == "nothing"
+    text = shown([refused, copied, streams], counted="rows")
+    assert "1 of 3 needs you" in text
+    assert "12/s rows" in text
+    assert order(text.replace("refused", "broken").replace("copied", "copying").replace("streams", "fine")) == [
+        "broken", "copying", "fine"
+    ]  # fmt: skip

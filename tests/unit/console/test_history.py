@@ -7,8 +7,8 @@ import pytest
 
 from pantograph import wording
 from pantograph.console import charts
-from pantograph.console.history import KEPT, History, speeds
-from pantograph.console.stores import Figures
+from pantograph.console.history import KEPT, Happenings, History, speeds
+from pantograph.console.stores import Figures, Happened
 
 
 class Clock:
@@ -119,3 +119,28 @@ def test_nothing_is_drawn_of_nothing():
 def test_speeds_come_out_of_samples():
     history = taken(*(Figures(written=n * 10) for n in range(8)))
     assert [speed for _, speed in speeds(history.of("a"))] == [5.0] * 5
+
+
+def told(happenings):
+    return [(one.about, one.detail, one.times) for one in happenings.latest()]
+
+
+def test_what_comes_again_is_one_line_that_says_how_often_and_since_when():
+    happenings = Happenings(10)
+    happenings.note(Happened(1.0, "streaming began", about="a"))
+    for at in range(2, 6):
+        happenings.note(Happened(at, "failed", f"{at}00 rows are refused", "a", bad=True))
+        happenings.note(Happened(at + 0.5, "failed", "nobody answers", "b", bad=True))
+    assert told(happenings) == [("b", "nobody answers", 4), ("a", "500 rows are refused", 4), ("a", "", 1)]
+    assert [one.since for one in happenings.latest()] == [2.5, 2.0, 0.0]
+    # Something else in between begins a new one.
+    happenings.note(Happened(7.0, "streaming began", about="b"))
+    happenings.note(Happened(8.0, "failed", "nobody answers", "b", bad=True))
+    assert told(happenings)[:3] == [("b", "nobody answers", 1), ("b", "", 1), ("b", "nobody answers", 4)]
+
+
+def test_no_more_is_kept_of_what_happened_than_it_says():
+    happenings = Happenings(3)
+    for at in range(10):
+        happenings.note(Happened(at, f"one {at}"))
+    assert [one.what for one in happenings.latest()] == ["one 9", "one 8", "one 7"]

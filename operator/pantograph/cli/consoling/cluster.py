@@ -24,6 +24,7 @@ from pantograph.cli import terminal
 from pantograph.cli.consoling import visitors
 from pantograph.cli.consoling.asking import Asking, secret_of
 from pantograph.cli.consoling.visitors import Bearer, Person, Starter, Trust, Visitor
+from pantograph.console.history import Happenings
 from pantograph.console.serving import LOOPBACK
 from pantograph.console.stores import Change, Compared, Figures, Happened, Nobody, NotThere, Setting, Standing, State
 from pantograph.kube import objects as kube
@@ -153,8 +154,10 @@ class ClusterStore(Asking):
     @functools.cached_property
     def _events(self) -> Sequence[Happened]:
         found = self._listed(kube.EVENT, fieldSelector=f"involvedObject.apiVersion={API_VERSION}")
-        told = sorted((_event(body) for body in found), key=lambda one: one.at, reverse=True)
-        return told[:EVENTS]
+        told = Happenings(EVENTS)
+        for one in sorted((_event(body) for body in found), key=lambda one: one.at):
+            told.note(one)
+        return told.latest()
 
     def raw(self, resource: Resource) -> Mapping[str, Any]:
         """As the API server has it, without what is its own."""
@@ -307,12 +310,20 @@ def _figures(one: Reflection) -> Figures:
 
 def _event(body: kube.Object) -> Happened:
     of = body.get("involvedObject", {})
-    when = body.get("eventTime") or body.get("lastTimestamp") or body["metadata"].get("creationTimestamp", "")
-    at = 0.0
-    with contextlib.suppress(ValueError):
-        at = datetime.fromisoformat(str(when).replace("Z", "+00:00")).timestamp()
+    # One that comes again keeps its first eventTime.
+    at = _time(body.get("lastTimestamp") or body.get("eventTime") or body["metadata"].get("creationTimestamp"))
     about = f"{of.get('namespace', '')}/{of.get('name', '')}"
-    return Happened(at, str(body.get("reason", "")), str(body.get("message", "")), about, body.get("type") == "Warning")
+    times, first = int(body.get("count") or 1), _time(body.get("firstTimestamp"))
+    bad = body.get("type") == "Warning"
+    return Happened(at, str(body.get("reason", "")), str(body.get("message", "")), about, bad, times, first)
+
+
+def _time(text: Any) -> float:
+    """Seconds since the epoch; 0 where there is none."""
+    try:
+        return datetime.fromisoformat(str(text).replace("Z", "+00:00")).timestamp()
+    except ValueError:
+        return 0.0
 
 
 Theirs = tuple[Cluster, dict[str, Compared]]

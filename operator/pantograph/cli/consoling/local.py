@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from pantograph.apply.sources import Wanted
 from pantograph.cli import changing, files, standing, terminal
 from pantograph.cli.consoling.asking import Asking, proposed, secret_of, session_of
 from pantograph.cli.running import Running
+from pantograph.console.history import Happenings
 from pantograph.console.stores import (
     Change,
     Figures,
@@ -68,7 +68,7 @@ class LocalStore(Asking):
         self._paths, self._namespace = tuple(paths), namespace
         self._running, self._log = running, log
         self._lock = threading.RLock()
-        self._happened: deque[Happened] = deque(maxlen=KEPT)
+        self._happened = Happenings(KEPT)
         self._marks: object = None
         self._read: tuple[Manifests, list[errors.SpecError]] = (Manifests(), [])
         self._looking = Looking(self.objects, installation)
@@ -168,7 +168,7 @@ class LocalStore(Asking):
 
     def happened(self) -> Sequence[Happened]:
         """The log of this process."""
-        return list(reversed(self._happened))
+        return self._happened.latest()
 
     def _hear(self, what: str, values: Mapping[str, Any]) -> None:
         if what in _ALL_THE_TIME:
@@ -183,7 +183,7 @@ class LocalStore(Asking):
                 about, detail = first, detail.partition(": ")[2]
         detail = "  ".join(part for part in (detail, terminal.fields(told)) if part)
         bad = any(word in what for word in ("failed", "unreachable", "held", "wrong"))
-        self._happened.append(Happened(time.time(), what, detail, about, bad))
+        self._happened.note(Happened(time.time(), what, detail, about, bad))
 
     def raw(self, resource: Resource) -> Mapping[str, Any]:
         """The object as its file has it."""
