@@ -22,6 +22,9 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 QUICK_ATTEMPTS, QUICK_PAUSE = 20, 0.03
 """Where a lock is not waited for at all, the moment between two short transactions must be met."""
 
+QUICK_LOOKS = 5
+"""So often in succession is it asked who is in the way, for the same reason."""
+
 
 def run(
     session: Session,
@@ -65,10 +68,7 @@ def _run(
     pause, waited = FIRST_WAIT, 0.0
     schema, _, table = statement.locks.rpartition(".")
     while True:
-        blocker = ""
-        if statement.locks:
-            with session.step(steps.INSPECT):
-                blocker = dialect.in_the_way(session, schema, table)
+        blocker = _blocker(session, dialect, schema, table, sleep) if statement.locks else ""
         if not blocker:
             blocker = _attempt(session, dialect, statement, sleep)
             if not blocker:
@@ -79,6 +79,17 @@ def _run(
         sleep(pause)
         waited += pause
         pause = min(pause * 2, LONGEST_WAIT)
+
+
+def _blocker(session: Session, dialect: Dialect, schema: str, table: str, sleep: Callable[[float], None]) -> str:
+    """Who is in the way each time that we look, or ""."""
+    for left in reversed(range(QUICK_LOOKS)):
+        with session.step(steps.INSPECT):
+            blocker = dialect.in_the_way(session, schema, table)
+        if not blocker or not left:
+            break
+        sleep(QUICK_PAUSE)
+    return blocker
 
 
 def _attempt(session: Session, dialect: Dialect, statement: Statement, sleep: Callable[[float], None]) -> str:

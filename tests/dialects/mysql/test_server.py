@@ -5,8 +5,12 @@ import dataclasses
 import pytest
 
 from pantograph import dialects, errors
+from pantograph.apply import execute
 from pantograph.database.sessions import Session
 from pantograph.dialects.base import Address, Role
+from pantograph.model import names
+from pantograph.model.changes import Capture
+from pantograph.reconcile.actions import Action
 from tests.dialects.mariadb.conftest import World
 from tests.servers import MySQL
 
@@ -147,5 +151,38 @@ def test_the_ring_of_hours_takes_a_lease_of_a_year_and_no_longer_one_than_itself
         with pytest.raises(errors.SpecError):
             world.dialect.lease_renewed(world.side, 700 * 86400)
         assert world.side.rows(f"select count(*) from {hours}") == [(before,)]
+    finally:
+        world.close()
+
+
+def test_who_uses_a_table_is_seen_with_the_right_to_see_locks_and_its_transaction_lives(mysql_db):
+    """MySQL's DDL waits for a second at least, and whom it waits for and who waits for it is rolled back."""
+    database = mysql_db()
+    world = World(database)
+    try:
+        world.run("create table items (id int primary key, n int)", "insert into items values (1, 1)")
+        assert any("1213" in sentence for sentence in world.dialect.outlook(world.side))
+        database.grant("locks")
+        assert world.dialect.outlook(world.side) == []
+        assert world.dialect.in_the_way(world.admin, "", "items") == ""
+        world.app.begin()
+        world.run("select * from items")
+        assert "which uses the table" in world.dialect.in_the_way(world.admin, "", "items")
+
+        def later(_):
+            world.run("update items set n = n + 1")  # it would be a deadlock, were we in its way
+            world.app.commit()
+
+        shape = world.shape("items")
+        identity = names.capture_id("", "items")
+        events = world.dialect.event_table(identity, "", "items")
+        capture = Capture(identity, "", "items", ("id",), ("id",), events)
+        waited = []
+        statements = tuple(world.dialect.install(capture, shape))
+        action = Action(identity, "the capture of items", statements)
+        execute.run(world.admin, world.dialect, action, waiting=waited.append, sleep=lambda s: s < 1 or later(s))
+        assert ["which uses the table" in words for words in waited] == [True]
+        world.run("update items set n = n + 1")
+        assert world.noted(capture) == [("U", 1)]
     finally:
         world.close()

@@ -97,7 +97,9 @@ class MySQL(base.Dialect):
         return grants.at_destination(session, self.home_name, named, there, self.quote)
 
     def outlook(self, session: base.Session) -> list[str]:
-        return grants.outlook(session)
+        (user,) = session.row("select current_user()")
+        unseen = inspection.unseen_locks(session, str(user), self.catalog) if self.features.ddl_lock_wait else []
+        return [*grants.outlook(session, str(user)), *unseen]
 
     def _named(self, tables: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         return [(schema or self.address.database, table) for schema, table in tables]

@@ -107,9 +107,8 @@ def at_destination(
 _LIFETIME = re.compile(r" PASSWORD EXPIRE INTERVAL (\d+) DAY\b")
 
 
-def outlook(session: Session) -> list[str]:
-    """Does the password of this account end by itself?"""
-    (user,) = session.row("select current_user()")
+def outlook(session: Session, user: str) -> list[str]:
+    """Does the password of this account, ours, end by itself?"""
     try:
         # Shown to everybody of oneself.
         (created,) = session.row("show create user current_user()")
@@ -120,7 +119,7 @@ def outlook(session: Session) -> list[str]:
     days = int(own[1]) if own else 0 if " PASSWORD EXPIRE NEVER" in str(created) else int(usual)
     if not days:
         return []
-    name, _, host = str(user).rpartition("@")
+    name, _, host = user.rpartition("@")
     return [
         f"the password of {user} expires {days} days after it was set, and nothing is copied from then on: "
         f"change it and its Secret before, or alter user '{name}'@'{host}' password expire never"

@@ -568,6 +568,17 @@ def in_the_way(session: Session, schema: str, table: str, catalog: Catalog) -> s
     return f"session {row[0]} of {row[1] or '?'}, in a transaction for {row[2]} s" if row else ""
 
 
+def unseen_locks(session: Session, user: str, catalog: Catalog) -> list[str]:
+    """What it may cost the application that we do not see who uses a table, where DDL cannot be kept from waiting."""
+    if _lock_holder(session, "", "", catalog) is not None:
+        return []
+    return [
+        f"{user} is not shown who uses a table: a transaction that has read one and writes it in the moment in which "
+        "its triggers are made is rolled back (deadlock, error 1213); grant select on "
+        "performance_schema.metadata_locks and on performance_schema.threads"
+    ]
+
+
 def _lock_holder(session: Session, schema: str, table: str, catalog: Catalog) -> str | None:
     """Who holds a metadata lock on the table, "" when nobody does, None where that is not shown to us."""
     try:
