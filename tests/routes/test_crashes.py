@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from pantograph.pipeline import steps
-from tests.routes.conftest import ROUTES, Pair, named
+from tests.routes.conftest import NAMED_ROUTES, ROUTES, Pair, named
 from tests.support import histories, mirrors
 from tests.support.comparison import difference, wait_equal, wait_until
 
@@ -42,7 +42,7 @@ def _complete(pair: Pair) -> bool:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("engines", named(ROUTES, DAILY))
+@pytest.mark.parametrize("engines", named([*ROUTES, *NAMED_ROUTES], DAILY))
 def test_killed_before_and_after_every_step_of_a_turn(
     make_pair: Callable[[str, str], Pair], engines: tuple[str, str]
 ) -> None:
