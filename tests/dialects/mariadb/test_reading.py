@@ -198,6 +198,8 @@ _T = LogicalType
         ("cast('2024-02-29' as date)", _T(Kind.DATE), "2024-02-29"),
         ("x'00FF'", _T(Kind.BYTES), "00ff"),
         ("'ünï'", _T(Kind.TEXT), "ünï"),
+        ("b'101'", _T(Kind.INTEGER, bits=64, native="bit(3)"), "5"),
+        ("cast('0000' as char)", _T(Kind.INTEGER, bits=16, native="year"), "0"),
         ("cast(null as date)", _T(Kind.DATE), None),
     ],
 )

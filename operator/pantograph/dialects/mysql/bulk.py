@@ -233,10 +233,12 @@ def load_lines(
     picked: list[str] = []
     assigned = [f"{NUMBER} = @pantograph_n := ifnull(@pantograph_n, 0) + 1"] if number else []
     for i, (name, column) in enumerate(zip(names, columns, strict=True)):
-        is_bit = column is not None and types.base_name(column.destination_native) == "bit"
-        if _is_binary(column) or is_bit:
+        # As a text a bit would be its bytes, and the year 0 another one than as a number.
+        as_number = column is not None and types.base_name(column.destination_native) in ("bit", "year")
+        if _is_binary(column) or as_number:
             picked.append(f"@b{i}")
-            assigned.append(f"{name} = {f'@b{i} + 0' if is_bit else f'unhex(@b{i})'}")
+            # Not by adding 0, which makes a double of a text.
+            assigned.append(f"{name} = {f'cast(@b{i} as unsigned)' if as_number else f'unhex(@b{i})'}")
         else:
             picked.append(name)
     into = f"into table {table} character set utf8mb4 ({', '.join(picked)})"

@@ -235,7 +235,9 @@ def canonical(expression: str, type_: LogicalType, precision: LogicalType) -> st
     """SQL that renders a value as the text that every engine renders."""
     match type_.kind:
         case Kind.BOOLEAN | Kind.INTEGER:
-            return f"cast({expression} as char)"
+            # A bit prints its bytes, a year and what is filled up with zeros print those.
+            odd = base_name(type_.native) in ("bit", "year") or "zerofill" in type_.native
+            return f"cast({expression}{' + 0' if odd else ''} as char)"
         case Kind.DECIMAL:
             scales = [each.scale for each in (type_, precision) if each.kind is Kind.DECIMAL and each.precision]
             scale = min([*scales, 38])
