@@ -206,6 +206,7 @@ VALUES = {
     "decimal(65,30)": "-12345678901234567890123456789012345.000000000000000000000000000001",
     "double": -1.7976931348623157e308,
     "float": 1.100000023841858,
+    "float comment 'the greatest'": 3.4028234663852886e38,
     "date": "9999-12-31",
     "time(6)": "23:59:59.999999",
     "datetime(6)": "1000-01-01 00:00:00.000001",
@@ -247,6 +248,8 @@ def test_a_value_of_every_type_comes_back(place, way, native):
         ("v int check (v < 10)", 4711, "check", ""),
         ("v varchar(3) character set latin1", "🦉", "type", "v"),
         ("v decimal(4,2)", "4711.00", "type", "v"),
+        ("v double", float("inf"), "type", "v"),
+        ("v float", float("nan"), "type", "v"),
     ],
 )
 def test_what_does_not_fit_is_rejected_without_its_value(place, way, columns, row, kind, column):

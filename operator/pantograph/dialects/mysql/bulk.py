@@ -7,7 +7,6 @@ server lets clients do so.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import re
 import tempfile
@@ -195,11 +194,12 @@ def literal(value: Any, column: Mapped) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
-        if not math.isfinite(value):
-            return f"'{value!r}'"
+        value = types.stored(value, column.destination_type, column.destination)
         return repr(value) if "e" in repr(value) else f"{value!r}e0"
     if isinstance(value, bytes | bytearray | memoryview):
         return f"x'{bytes(value).hex()}'"
+    if types.rewrites(column.destination_type):
+        types.check_json(str(value), column.destination)
     if column.destination_type.kind in (Kind.DECIMAL, Kind.INTEGER) and _NUMBER.fullmatch(value):
         return str(value)
     return connections.text(value)
@@ -309,9 +309,23 @@ def _renderer(column: Mapped | None) -> Callable[[Any], str]:
     kind = column.destination_type.kind if column else Kind.INTEGER
     if _is_binary(column):
         return _hex
+    if column is not None and types.rewrites(column.destination_type):
+        return _checked_json(column.destination)
     if kind in (Kind.TEXT, Kind.JSON, Kind.OTHER):
         return _text
+    if kind is Kind.FLOAT and column is not None:
+        type_, name = column.destination_type, column.destination
+        return lambda value: _plain(types.stored(value, type_, name) if isinstance(value, float) else value)
     return _plain
+
+
+def _checked_json(column: str) -> Callable[[Any], str]:
+    def render(value: Any) -> str:
+        if value is not None:
+            types.check_json(str(value), column)
+        return _text(value)
+
+    return render
 
 
 def _hex(value: Any) -> str:

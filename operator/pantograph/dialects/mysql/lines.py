@@ -20,9 +20,9 @@ _BYTES = 8 * 1024 * 1024
 
 
 def possible(mirror: Mirror) -> bool:
-    """Has every column a text that the destination reads as the same value?"""
-    return all(
-        column.source_type.kind is not Kind.OTHER or types.base_name(column.source_native) not in types.SPATIAL
+    """Has every column a text that the destination reads as the same value, or refuses by itself?"""
+    return not any(
+        types.base_name(column.source_native) in types.SPATIAL or types.rewrites(column.destination_type)
         for column in mirror.columns
     )
 

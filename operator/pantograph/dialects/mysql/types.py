@@ -6,7 +6,10 @@ utf8mb4_bin`): a stage's columns are declared with it, so that a join with the t
 
 from __future__ import annotations
 
+import decimal
+import math
 import re
+import struct
 from collections.abc import Sequence
 
 from pantograph import errors
@@ -49,7 +52,7 @@ def logical(native: str, length: int = 0, *, json: bool = False) -> LogicalType:
     first = numbers[0] if numbers else 0
     if json or name == "json":
         # MySQL writes a document anew in an order and with blanks of its own; PostgreSQL's `json` keeps it as it came.
-        return LogicalType(Kind.JSON, native="json of MySQL" if name == "json" else native)
+        return LogicalType(Kind.JSON, native=_REWRITTEN if name == "json" else native)
     if (name == "tinyint" and first == 1 and not unsigned) or (name == "bit" and first <= 1):
         return LogicalType(Kind.BOOLEAN, native=native)
     if name in _INTEGERS:
@@ -89,6 +92,34 @@ def _apart(collation: str) -> frozenset[str]:
     if collation.endswith("_bin") or "_as_" in collation:
         apart.add(ACCENTS)
     return frozenset(apart)
+
+
+_REWRITTEN = "json of MySQL"
+_LONG_NUMBER = re.compile(r"\d[\d.]{15}|\d[eE]")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_JSON_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
+
+
+def rewrites(type_: LogicalType) -> bool:
+    """A column whose documents the server takes apart: of a number it keeps what 64 bits hold."""
+    return type_.kind is Kind.JSON and type_.native == _REWRITTEN
+
+
+def check_json(text: str, column: str) -> None:
+    """Raise `Rejected` for a document with a number that MySQL would make another one of.
+
+    Whether it is a document at all, the server says.
+    """
+    if not _LONG_NUMBER.search(text):
+        return
+    for number in _JSON_NUMBER.findall(_STRING.sub('""', text)):
+        exact = decimal.Decimal(number)
+        if number.lstrip("-").isdigit() and -(2**63) <= exact < 2**64:
+            continue
+        if exact != decimal.Decimal(repr(float(number))):
+            raise errors.Rejected(
+                f"a number in the document has more digits than MySQL keeps of it: column {column}", kind="type"
+            )
 
 
 def native(type_: LogicalType, variant: Variant, *, key: bool = False) -> str:
@@ -188,6 +219,19 @@ def event_type(column: Column, exact_collation: str) -> str:
         case Kind.UUID:
             return "char(36) character set ascii collate ascii_bin"
     raise errors.SpecError(f"a column of type {column.native} cannot be part of a key: its values have no exact text")
+
+
+def stored(value: float, type_: LogicalType, column: str) -> float:
+    """A float as it is sent: one of 32 bits to its last digit, for the shortest text of the greatest one is beyond what
+    the server takes. Raises `Rejected` for what is no number: it would make 0 of it, or fail with no column's name."""
+    if not math.isfinite(value):
+        raise errors.Rejected(f"a float that is no number has no place here: column {column}", kind="type")
+    if type_.bits != 32:
+        return value
+    try:
+        return float(struct.unpack("f", struct.pack("f", value))[0])
+    except OverflowError:
+        return value  # the server refuses it, by its column
 
 
 def typed(expression: str, native_: str) -> str:
