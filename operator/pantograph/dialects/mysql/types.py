@@ -21,6 +21,9 @@ _INTEGERS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint":
 _TEXTS = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"}
 _BYTES = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"}
 _UNLIMITED = {"longtext", "longblob"}
+_LENGTHS = {
+    "tinytext": 255, "text": 65535, "mediumtext": 16777215, "tinyblob": 255, "blob": 65535, "mediumblob": 16777215,
+}  # fmt: skip
 
 _NATIVE = re.compile(r"(?P<base>\w+)(?:\((?P<modifiers>[^()]*)\))?(?P<rest>.*)", re.DOTALL)
 _COLLATED = re.compile(r" character set (?P<charset>\w+) collate (?P<collation>\w+)$")
@@ -46,8 +49,10 @@ def collation(native: str) -> tuple[str, str] | None:
 
 
 def logical(native: str, length: int = 0, *, json: bool = False) -> LogicalType:
-    """A native type as a logical one. length: what the catalog says of text and bytes (characters, bytes)."""
+    """A native type as a logical one. length: what the catalog says of text and bytes (characters, bytes); 0: what the
+    type itself says."""
     name, numbers = base_name(native), modifiers(native)
+    length = length or _LENGTHS.get(name, 0) or (numbers[0] if numbers else 0)
     unsigned = " unsigned" in native and name not in _TEXTS
     first = numbers[0] if numbers else 0
     if json or name == "json":
@@ -145,11 +150,10 @@ def native(type_: LogicalType, variant: Variant, *, key: bool = False) -> str:
             return _bytes(type_.length, key)
         case Kind.DATE:
             return "date"
-        case Kind.TIME:
-            return f"time({type_.fraction})" if type_.fraction else "time"
-        case Kind.TIMESTAMP:
+        case Kind.TIME | Kind.TIMESTAMP:
             # `timestamp` ends in 2038; a zoned value travels in UTC.
-            return f"datetime({type_.fraction})" if type_.fraction else "datetime"
+            name = "time" if type_.kind is Kind.TIME else "datetime"
+            return f"{name}({min(type_.fraction, 6)})" if type_.fraction else name
         case Kind.UUID:
             return "char(36) character set ascii collate ascii_bin"
         case Kind.JSON:
