@@ -7,6 +7,7 @@ import pytest
 from pantograph import errors
 from pantograph.dialects.postgresql import bulk
 from pantograph.model.mirrors import Mapped
+from pantograph.model.types import Kind, LogicalType
 
 MANY = bulk.FEW + 50
 
@@ -113,6 +114,22 @@ def notes(source, target):
 
 
 # Values.
+
+
+MOMENTS = [
+    ("date '0044-03-15 BC'", Kind.DATE, "0044-03-15 BC"),
+    ("date '5874897-12-31'", Kind.DATE, "5874897-12-31"),
+    ("date '-infinity'", Kind.DATE, "-infinity"),
+    ("timestamp 'infinity'", Kind.TIMESTAMP, "infinity"),
+    ("timestamp '0044-03-15 12:00 BC'", Kind.TIMESTAMP, "0044-03-15 12:00:00 BC"),
+    ("timestamp '294276-12-31 00:00'", Kind.TIMESTAMP, "294276-12-31 00:00:00.000000"),
+]
+
+
+@pytest.mark.parametrize(("sql", "kind", "text"), MOMENTS)
+def test_a_moment_that_only_this_engine_knows_has_a_text_of_its_own(source, sql, kind, text):
+    type_ = LogicalType(kind)
+    assert source.side.row(f"select {source.dialect.canonical(sql, type_, type_)}") == (text,)
 
 
 @pytest.mark.parametrize("ways", ["literals", "stage", "copy"])
