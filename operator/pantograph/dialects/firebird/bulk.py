@@ -62,21 +62,19 @@ class Target:
         return " and ".join(f"d.{key} = s.{key}" for key in self.keys)
 
     def same(self, staged: Staged) -> str:
-        """The join for an upsert. Where the source tells texts apart that are equal here (by trailing blanks), only the
-        very key is the row, or one that is staged as absent: anything else would overwrite another row."""
+        """The join for an upsert. Where the source tells keys apart that are equal here (by blanks or zeros at the
+        end), only the very key is the row, or one that is staged as absent: anything else would overwrite another
+        row."""
         told_apart = [
             (key, column.destination_native)
             for key, column in zip(self.keys, self.mirror.key, strict=True)
-            if types.is_text(column.destination_native) and not column.source_type.folding
+            if types.compares_short(column.destination_native) and not column.source_type.folding
         ]
         if not told_apart:
             return self.matches
 
         def exactly(alias: str) -> str:
-            return " and ".join(
-                f"{types.exact(f'd.{key}', native)} = {types.exact(f'{alias}.{key}', native)}"
-                for key, native in told_apart
-            )
+            return " and ".join(types.exactly(f"d.{key}", f"{alias}.{key}", native) for key, native in told_apart)
 
         gone = f"select 1 from {staged.source.removesuffix(' as s')} as a where a.present = 0"
         gone += "".join(f" and a.{key} = d.{key}" for key in self.keys)
@@ -269,10 +267,10 @@ def _merge(session: Session, target: Target, staged: Staged, absent: str) -> int
 
 
 def _data(target: Target) -> list[tuple[str, Mapped]]:
-    """What an update sets: the columns beside the key, and keys of text, which may be written differently now."""
+    """What an update sets: the columns beside the key, and keys that may be written differently now."""
     mapped = list(zip(target.columns, target.mirror.columns, strict=True))
     count = len(target.keys)
-    return mapped[count:] + [(n, c) for n, c in mapped[:count] if types.is_text(c.destination_native)]
+    return mapped[count:] + [(n, c) for n, c in mapped[:count] if types.compares_short(c.destination_native)]
 
 
 def _differing(target: Target) -> list[str]:
