@@ -339,7 +339,8 @@ def rows(route: Route, mirror: Mirror, sql: str, params: dict[str, Any]) -> Iter
 def decoded(route: Route, mirror: Mirror, batch: Sequence[Any]) -> Sequence[Any]:
     """A batch as the driver yields it, in canonical values."""
     decoders = [(i + 1, route.source.decode(column.source_type)) for i, column in enumerate(mirror.columns)]
-    return converters.converted(batch, [(i, decoder) for i, decoder in decoders if decoder is not None])
+    names = ["", *(column.destination for column in mirror.columns)]
+    return converters.converted(batch, [(i, decoder) for i, decoder in decoders if decoder is not None], names)
 
 
 def check_shapes(route: Route, mirrors: Sequence[Mirror]) -> None:

@@ -132,6 +132,7 @@ def _fill(
     session: Session, table: str, names: Sequence[str], columns: Sequence[Mapped | None], rows: Iterable[Sequence[Any]]
 ) -> int:
     encoders = [(place, _encoder(column)) for place, column in enumerate(columns)]
+    told = [column.destination if column else "" for column in columns]
     packing = Packing(table, names, columns)
     done = 0
     flow = iter(rows)
@@ -147,7 +148,7 @@ def _fill(
             prepared[sql](parameters)
 
         while taken := list(itertools.islice(flow, PACKED)):
-            group = converted(taken, encoders)
+            group = converted(taken, encoders, told)
             blocks = packing.blocks(group) if packing.statement else None
             if blocks is None:
                 for start in range(0, len(group), ROWS):
