@@ -46,10 +46,10 @@ def passing(*kinds: type) -> Whole:
 
 
 def converted(
-    rows: Sequence[Any], converters: Sequence[tuple[int, Converter]], names: Sequence[str]
+    rows: Sequence[Any], converters: Sequence[tuple[int, Converter]], names: Sequence[str] = ()
 ) -> Sequence[Any]:
     """Rows with the values at some places converted, by place. names: of all places, by which a `Rejected` that a
-    converter raises says what it is about; "" where a place has none."""
+    converter raises says what it is about; "" where a place has none, () where nobody asks."""
     if not converters or not rows:
         return rows
     result: list[Any] = []
@@ -67,7 +67,7 @@ def _converted(
         try:
             column = _column(columns[place], convert)
         except errors.Rejected as error:
-            if names[place]:
+            if names and names[place]:
                 error.at(names[place])
             raise
         changed = changed or column is not columns[place]

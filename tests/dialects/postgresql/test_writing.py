@@ -325,6 +325,26 @@ def test_what_fails_at_the_source_in_the_middle_of_a_copy_is_said_as_it_is(targe
 # Upserts and deletes.
 
 
+def test_a_row_that_could_not_be_read_for_a_copy_is_refused_as_itself(target, notes):
+    def rows():
+        yield [(1, n, "a") for n in range(1000)]
+        raise errors.Rejected("not of its type", kind="type")
+
+    with pytest.raises(errors.Rejected, match="not of its type"):
+        target.dialect.insert(target.writer, notes, rows())
+
+
+def test_a_value_of_another_type_is_refused_with_its_column_when_it_is_staged_strictly(source, target):
+    for place in (source, target):
+        place.app("create table days (id int primary key, day date, flag boolean)")
+    mirror = source.mirror(source.capture("days"), target)
+    for row, column in (((1, 1, "secret", None), "day"), ((1, 1, None, 2), "flag")):
+        with pytest.raises(errors.Rejected) as refused:
+            target.dialect.stage_strictly(target.writer, mirror, [[row]])
+        assert f"column {column}" in str(refused.value)
+        assert "secret" not in str(refused.value)
+
+
 def test_a_row_that_is_equal_is_left_alone_and_others_are_not_touched(target, notes):
     target.app("insert into notes values (1, 'a'), (2, 'b'), (3, null), (4, 'd'), (5, 'mine')")
     before = dict(target.app("select id, ctid::text from notes"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import fdb
@@ -91,6 +91,35 @@ def stage(session: Session, target: Target, batches: Batches) -> Staged:
     counted = Counted(batches)
     _fill(session, target.stage, ["present", *target.columns], [None, *target.mirror.columns], counted)
     return counted.staged(f"{target.stage} as s")
+
+
+def stage_strictly(session: Session, target: Target, batches: Batches) -> Staged:
+    """`stage`; of a single row that is refused, the server does not say for which column: it is asked for each."""
+    try:
+        return stage(session, target, batches)
+    except errors.Rejected as error:
+        refused = [row for batch in batches for row in batch]
+        if len(refused) == 1 and ": column " not in str(error):
+            values = zip(target.mirror.columns, refused[0][1:], strict=True)
+            named = (column for column, value in values if _refuses(session, column, value))
+            if (column := next(named, None)) is not None:
+                error.at(column.destination)
+        raise
+
+
+def _refuses(session: Session, column: Mapped, value: Any) -> bool:
+    if value is None or types.is_blob(column.destination_native):
+        return False
+    try:
+        with session.using() as cursor:
+            cursor.execute(
+                f"select cast(? as {types.plain(column.destination_native)}) from rdb$database",
+                (_encoder(column)(value),),
+            )
+            cursor.fetchall()
+    except errors.Rejected:
+        return True
+    return False
 
 
 def unstage(session: Session, target: Target) -> None:
