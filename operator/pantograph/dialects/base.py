@@ -613,7 +613,8 @@ class Dialect(abc.ABC):
 
     def canonical(self, expression: str, type_: LogicalType, precision: LogicalType) -> str:
         """SQL that renders a value as text which every engine renders alike, at the precision of the coarser of the
-        two types; NULL stays NULL. For checksums; `NotImplementedError` for a type that has no such text."""
+        two types; NULL stays NULL. For checksums: of bytes it is their SHA-256, for their digits may be longer than a
+        server makes a text. `NotImplementedError` for a type that has no such text."""
         raise NotImplementedError(self.name)
 
     def hashed(self, texts: Sequence[str]) -> str:

@@ -299,7 +299,7 @@ def canonical(expression: str, type_: LogicalType, precision: LogicalType) -> st
         case Kind.UUID:
             return f"lower(cast({expression} as char))"
         case Kind.BYTES:
-            return f"lower(hex({expression}))"
+            return f"sha2({expression}, 256)"
         case Kind.DATE:
             return f"cast({expression} as char)"
         case Kind.TIMESTAMP:

@@ -157,7 +157,7 @@ def canonical(expression: str, type_: LogicalType, precision: LogicalType) -> st
             # No two engines print a float alike, and none of the portable forms is exact.
             raise NotImplementedError("floats are not compared by checksum")
         case Kind.BYTES:
-            return f"encode({expression}, 'hex')"
+            return f"encode(sha256({expression}), 'hex')"
         case Kind.TIME:
             return _cut(f"to_char(cast({expression} as interval), 'HH24:MI:SS.US')", 9, type_, precision)
         case Kind.TIMESTAMP:

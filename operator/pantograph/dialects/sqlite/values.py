@@ -507,7 +507,7 @@ def rendered(kind: str, fraction: int, value: Any) -> str | None:
             case Kind.INTEGER:
                 return str(integer(value))
             case Kind.BYTES:
-                return binary(value).hex()
+                return hashlib.sha256(binary(value)).hexdigest()
     except errors.Rejected:
         return "?"
     return "?"
