@@ -15,7 +15,7 @@ def test_the_page_has_the_tables_as_they_are_made() -> None:
     assert f"{typespage.BEGIN}\n{typespage.rendered()}{typespage.END}" in PAGE, "python -m tests.support.typespage"
 
 
-@pytest.mark.parametrize("engine", values.COLUMNS)
+@pytest.mark.parametrize("engine", values.COLUMNS, ids=typespage.NAMES.get)
 def test_what_the_routes_take_for_refused_is_refused_on_the_page(engine: str) -> None:
     """Of the columns whose type stands there by the same name."""
     section = PAGE.partition(f"\n### {typespage.NAMES[engine]}\n")[2].partition("\n### ")[0]
