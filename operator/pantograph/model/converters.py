@@ -58,9 +58,7 @@ def converted(
     return result
 
 
-def _converted(
-    rows: Sequence[Any], converters: Sequence[tuple[int, Converter]], names: Sequence[str]
-) -> Sequence[Any]:
+def _converted(rows: Sequence[Any], converters: Sequence[tuple[int, Converter]], names: Sequence[str]) -> Sequence[Any]:
     columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
     changed = False
     for place, convert in converters:

@@ -333,9 +333,7 @@ def _raw_key(route: Route, mirror: Mirror, row: Sequence[Any]) -> keys.Key:
     return tuple(result)
 
 
-def rows(
-    route: Route, mirror: Mirror, sql: str, params: dict[str, Any]
-) -> Generator[Sequence[Any], None, None]:
+def rows(route: Route, mirror: Mirror, sql: str, params: dict[str, Any]) -> Generator[Sequence[Any], None, None]:
     """Batches of `(present, *columns)` in canonical values."""
     for batch in route.reader.batches(sql, route.limits.rows, route.limits.size, **params):
         yield decoded(route, mirror, batch)

@@ -417,7 +417,7 @@ def _only(form: re.Pattern[str], wanted: str) -> Converter:
     """As it is, where it would be read back: SQLite itself takes whatever comes."""
 
     def encode(value: Any) -> Any:
-        if not form.fullmatch(value):
+        if not isinstance(value, str) or not form.fullmatch(value):
             raise errors.Rejected(f"a value from elsewhere is not {wanted}", kind="type")
         return value
 
