@@ -134,6 +134,11 @@ class Rejected(DatabaseError):
         super().__init__(message, code=code, constraint=constraint, table=table, reason=reason)
         self.kind = kind
 
+    def at(self, column: str) -> Rejected:
+        """The same, and of which column: who converts a value sees it alone."""
+        self.args = (f"{self.args[0]}: column {column}",)
+        return self
+
 
 class CaptureDrift(PantographError):
     """Capture, or the table under it, is not what was planned; plan again."""

@@ -85,7 +85,7 @@ RING = [
 
 DAILY_MYSQL = re.compile(
     r"test_plain\.py::.*\[(mysql-postgresql|postgresql-mysql)\]|"
-    rf"test_(histories|shapes|sharing|statements|verify_sharing)\.py::.*\[({'|'.join(map('-'.join, RING))})\b"
+    rf"test_(histories|shapes|sharing|statements|types|verify_sharing)\.py::.*\[({'|'.join(map('-'.join, RING))})\b"
 )
 """What a full run tries on MySQL; it shares its dialect with MariaDB, and the rest is left to the night."""
 

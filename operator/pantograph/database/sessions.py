@@ -7,7 +7,7 @@ mistake and raises `RuntimeError` before it is sent, so that no seam goes untest
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 from pantograph import errors
@@ -78,7 +78,7 @@ class Session:
         found = self.rows(sql, **params)
         return found[0] if found else None
 
-    def batches(self, sql: str, rows: int, size: int, /, **params: Any) -> Iterator[list[Any]]:
+    def batches(self, sql: str, rows: int, size: int, /, **params: Any) -> Generator[list[Any], None, None]:
         text, bound = self._bind(sql, params)
         self._inside_a_step()
         with self._ours(self._doing()):

@@ -13,7 +13,7 @@ import abc
 import contextlib
 import enum
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -174,7 +174,7 @@ class Session(Protocol):
         """Execute and fetch the first row, or None."""
         ...
 
-    def batches(self, sql: str, rows: int, size: int, /, **params: Any) -> Iterator[list[Any]]:
+    def batches(self, sql: str, rows: int, size: int, /, **params: Any) -> Generator[list[Any], None, None]:
         """Execute and fetch in lists of at most `rows` rows and about `size` bytes, never holding all of them."""
         ...
 
@@ -613,7 +613,8 @@ class Dialect(abc.ABC):
 
     def canonical(self, expression: str, type_: LogicalType, precision: LogicalType) -> str:
         """SQL that renders a value as text which every engine renders alike, at the precision of the coarser of the
-        two types; NULL stays NULL. For checksums; `NotImplementedError` for a type that has no such text."""
+        two types; NULL stays NULL. For checksums: of bytes it is their SHA-256, for their digits may be longer than a
+        server makes a text. `NotImplementedError` for a type that has no such text."""
         raise NotImplementedError(self.name)
 
     def hashed(self, texts: Sequence[str]) -> str:
@@ -896,6 +897,10 @@ class Dialect(abc.ABC):
         """Put rows (canonical values) where `upsert` and `delete` can use them, by the engine's fastest safe way; a
         handful goes without a temporary table. An earlier stage of the mirror is emptied. Takes no lock that others
         feel."""
+
+    def stage_strictly(self, session: Session, mirror: Mirror, batches: Batches) -> Staged:
+        """`stage`, and it fails itself for a value that is none of its column's type, and names the column."""
+        return self.stage(session, mirror, batches)
 
     # Rows may also come as lines of text, as PostgreSQL's COPY writes them: fields between tabs, `\N` for NULL, each
     # backslash, tab, newline and carriage return escaped. Bytes are this, then their hexadecimal digits; None: no lines

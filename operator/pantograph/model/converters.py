@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pantograph import errors
+
 Converter = Callable[[Any], Any]
 """From one value that is not NULL to another. Raises `Rejected`."""
 Whole = Callable[[Sequence[Any]], Sequence[Any] | None]
@@ -43,21 +45,29 @@ def passing(*kinds: type) -> Whole:
     return lambda column: column if holds(column, *kinds) else None
 
 
-def converted(rows: Sequence[Any], converters: Sequence[tuple[int, Converter]]) -> Sequence[Any]:
-    """Rows with the values at some places converted, by place. Raises what the converters raise."""
+def converted(
+    rows: Sequence[Any], converters: Sequence[tuple[int, Converter]], names: Sequence[str] = ()
+) -> Sequence[Any]:
+    """Rows with the values at some places converted, by place. names: of all places, by which a `Rejected` that a
+    converter raises says what it is about; "" where a place has none, () where nobody asks."""
     if not converters or not rows:
         return rows
     result: list[Any] = []
     for start in range(0, len(rows), PIECE):
-        result += _converted(rows[start : start + PIECE], converters)
+        result += _converted(rows[start : start + PIECE], converters, names)
     return result
 
 
-def _converted(rows: Sequence[Any], converters: Sequence[tuple[int, Converter]]) -> Sequence[Any]:
+def _converted(rows: Sequence[Any], converters: Sequence[tuple[int, Converter]], names: Sequence[str]) -> Sequence[Any]:
     columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
     changed = False
     for place, convert in converters:
-        column = _column(columns[place], convert)
+        try:
+            column = _column(columns[place], convert)
+        except errors.Rejected as error:
+            if names and names[place]:
+                error.at(names[place])
+            raise
         changed = changed or column is not columns[place]
         columns[place] = column
     return list(zip(*columns, strict=True)) if changed else rows

@@ -82,6 +82,8 @@ class LogicalType:
                 return f"decimal({self.precision},{self.scale})" if self.precision else "decimal"
             case Kind.TEXT | Kind.BYTES:
                 return f"{self.kind}({self.length})" if self.length else str(self.kind)
+            case Kind.TIME:
+                return f"time({self.fraction})"
             case Kind.TIMESTAMP:
                 return f"timestamp({self.fraction}){' with time zone' if self.zoned else ''}"
             case Kind.OTHER:

@@ -176,7 +176,13 @@ def _planned(item: Item, plan: Layout, source: TableShape, origin: Dialect, targ
             # The same engine spells the type alike; computed columns and numbering stay behind, for values are copied.
             native, collation = column.native, column.collation
         else:
-            native, collation = _native(target, column.type, key, f"column {column.name} of {source.label}"), ""
+            there = column.type
+            if there.kind is not Kind.OTHER:
+                native = _native(target, there, key, f"column {column.name} of {source.label}")
+                there = target.logical(native)
+            # Before the table is made: it would be in the way of one that has room.
+            _check_fit(column, there, source.label, f"a table of {target.name}", origin, target)
+            collation = ""
         return replace(
             column, name=item.destination, native=native, generated=False, identity=False, collation=collation
         )
@@ -369,16 +375,7 @@ def _check_constant(text: str, type_: LogicalType, there: Column, item: Item) ->
 def _mapped(
     here: Column, there: Column, source: TableShape, target: TableShape, origin: Dialect, destination: Dialect
 ) -> Mapped:
-    # Two dialects' types of their own (an array, an enum) only fit where the engine is the same.
-    same_engine = origin.name == destination.name
-    why = misfit(here.type, there.type)
-    if why is None and not same_engine and Kind.OTHER in (here.type.kind, there.type.kind):
-        why = f"{here.native} is a type that only {origin.name} has"
-    if why is not None:
-        raise errors.SpecError(
-            f"column {here.name} of {source.label} cannot be held by {target.label}: {why}",
-            path="spec.destination.table",
-        )
+    _check_fit(here, there.type, source.label, target.label, origin, destination)
     return Mapped(
         destination=there.name,
         expression=origin.quote(here.name),
@@ -388,6 +385,19 @@ def _mapped(
         destination_native=there.native,
         nullable=there.nullable,
     )
+
+
+def _check_fit(
+    here: Column, there: LogicalType, source: str, target: str, origin: Dialect, destination: Dialect
+) -> None:
+    # Two dialects' types of their own (an array, an enum) only fit where the engine is the same.
+    why = misfit(here.type, there)
+    if origin.name != destination.name and Kind.OTHER in (here.type.kind, there.kind):
+        why = f"{here.native} is a type that only {origin.name} has"
+    if why is not None:
+        raise errors.SpecError(
+            f"column {here.name} of {source} cannot be held by {target}: {why}", path="spec.destination.table"
+        )
 
 
 def _check_key(plan: Layout, source: TableShape, target: TableShape) -> None:
@@ -403,6 +413,8 @@ def _check_key(plan: Layout, source: TableShape, target: TableShape) -> None:
         here, there = source.column(item.source), target.column(item.destination)
         if here is None or there is None or not there.type.folding:
             continue
+        if here.type.kind is not Kind.TEXT:
+            continue  # of what is no text, no two values are written alike but for case or blanks
         # Where it is not known what an engine folds, its unique key refuses what differs in trailing blanks alone.
         kept = frozenset({BLANKS}) if there.type.apart is None else there.type.apart
         lost = (here.type.apart or frozenset()) - kept

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -273,10 +273,11 @@ def stage(
     piped = route.source.pipe(route.reader, sql, params, mirror, route.target, route.writer, direct=direct)
     if piped is not None:
         return piped
-    batches = rows(route, mirror, sql, params)
-    if direct:
-        return Staged("", route.target.insert(route.writer, mirror, batches))
-    return route.target.stage(route.writer, mirror, batches)
+    # Closed whatever happens: while a result is half read, nothing else can be asked.
+    with contextlib.closing(rows(route, mirror, sql, params)) as batches:
+        if direct:
+            return Staged("", route.target.insert(route.writer, mirror, batches))
+        return route.target.stage(route.writer, mirror, batches)
 
 
 def stage_what_fits(
@@ -291,7 +292,7 @@ def stage_what_fits(
 
     def try_batch(batch: list[Any]) -> None:
         decoded_batch = decoded(route, mirror, batch)
-        error = deadletters.attempt(session, lambda: target.stage(session, mirror, [decoded_batch]))
+        error = deadletters.attempt(session, lambda: target.stage_strictly(session, mirror, [decoded_batch]))
         if error is not None:
             raise error
 
@@ -308,13 +309,15 @@ def stage_what_fits(
             if len(refused) > deadletters.MOST_REFUSED:
                 raise
 
-    for batch in route.reader.batches(sql, route.limits.rows, route.limits.size, **params):
-        halve(list(batch))
-    kept = (
-        [row for row in batch if fits(row)]
-        for batch in route.reader.batches(sql, route.limits.rows, route.limits.size, **params)
-    )
-    staged = target.stage(session, mirror, (decoded(route, mirror, batch) for batch in kept if batch))
+    def read() -> contextlib.closing[Generator[list[Any], None, None]]:
+        return contextlib.closing(route.reader.batches(sql, route.limits.rows, route.limits.size, **params))
+
+    with read() as batches:
+        for batch in batches:
+            halve(batch)
+    with read() as batches:
+        kept = ([row for row in batch if fits(row)] for batch in batches)
+        staged = target.stage_strictly(session, mirror, (decoded(route, mirror, batch) for batch in kept if batch))
     return staged, tuple(refused.values())
 
 
@@ -330,7 +333,7 @@ def _raw_key(route: Route, mirror: Mirror, row: Sequence[Any]) -> keys.Key:
     return tuple(result)
 
 
-def rows(route: Route, mirror: Mirror, sql: str, params: dict[str, Any]) -> Iterator[Sequence[Any]]:
+def rows(route: Route, mirror: Mirror, sql: str, params: dict[str, Any]) -> Generator[Sequence[Any], None, None]:
     """Batches of `(present, *columns)` in canonical values."""
     for batch in route.reader.batches(sql, route.limits.rows, route.limits.size, **params):
         yield decoded(route, mirror, batch)
@@ -339,7 +342,8 @@ def rows(route: Route, mirror: Mirror, sql: str, params: dict[str, Any]) -> Iter
 def decoded(route: Route, mirror: Mirror, batch: Sequence[Any]) -> Sequence[Any]:
     """A batch as the driver yields it, in canonical values."""
     decoders = [(i + 1, route.source.decode(column.source_type)) for i, column in enumerate(mirror.columns)]
-    return converters.converted(batch, [(i, decoder) for i, decoder in decoders if decoder is not None])
+    names = ["", *(column.destination for column in mirror.columns)]
+    return converters.converted(batch, [(i, decoder) for i, decoder in decoders if decoder is not None], names)
 
 
 def check_shapes(route: Route, mirrors: Sequence[Mirror]) -> None:

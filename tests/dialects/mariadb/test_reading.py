@@ -196,8 +196,10 @@ _T = LogicalType
         ("cast('2024-02-29 01:02:03' as datetime)", _T(Kind.TIMESTAMP, fraction=0), "2024-02-29 01:02:03.000000"),
         ("cast('01:02:03.5' as time(1))", _T(Kind.TIME, fraction=1), "01:02:03.500000"),
         ("cast('2024-02-29' as date)", _T(Kind.DATE), "2024-02-29"),
-        ("x'00FF'", _T(Kind.BYTES), "00ff"),
+        ("x'00FF'", _T(Kind.BYTES), hashlib.sha256(b"\x00\xff").hexdigest()),
         ("'ünï'", _T(Kind.TEXT), "ünï"),
+        ("b'101'", _T(Kind.INTEGER, bits=64, native="bit(3)"), "5"),
+        ("cast('0000' as char)", _T(Kind.INTEGER, bits=16, native="year"), "0"),
         ("cast(null as date)", _T(Kind.DATE), None),
     ],
 )

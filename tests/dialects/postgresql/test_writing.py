@@ -7,6 +7,7 @@ import pytest
 from pantograph import errors
 from pantograph.dialects.postgresql import bulk
 from pantograph.model.mirrors import Mapped
+from pantograph.model.types import Kind, LogicalType
 
 MANY = bulk.FEW + 50
 
@@ -113,6 +114,22 @@ def notes(source, target):
 
 
 # Values.
+
+
+MOMENTS = [
+    ("date '0044-03-15 BC'", Kind.DATE, "0044-03-15 BC"),
+    ("date '5874897-12-31'", Kind.DATE, "5874897-12-31"),
+    ("date '-infinity'", Kind.DATE, "-infinity"),
+    ("timestamp 'infinity'", Kind.TIMESTAMP, "infinity"),
+    ("timestamp '0044-03-15 12:00 BC'", Kind.TIMESTAMP, "0044-03-15 12:00:00 BC"),
+    ("timestamp '294276-12-31 00:00'", Kind.TIMESTAMP, "294276-12-31 00:00:00.000000"),
+]
+
+
+@pytest.mark.parametrize(("sql", "kind", "text"), MOMENTS)
+def test_a_moment_that_only_this_engine_knows_has_a_text_of_its_own(source, sql, kind, text):
+    type_ = LogicalType(kind)
+    assert source.side.row(f"select {source.dialect.canonical(sql, type_, type_)}") == (text,)
 
 
 @pytest.mark.parametrize("ways", ["literals", "stage", "copy"])
@@ -306,6 +323,26 @@ def test_what_fails_at_the_source_in_the_middle_of_a_copy_is_said_as_it_is(targe
 
 
 # Upserts and deletes.
+
+
+def test_a_row_that_could_not_be_read_for_a_copy_is_refused_as_itself(target, notes):
+    def rows():
+        yield [(1, n, "a") for n in range(1000)]
+        raise errors.Rejected("not of its type", kind="type")
+
+    with pytest.raises(errors.Rejected, match="not of its type"):
+        target.dialect.insert(target.writer, notes, rows())
+
+
+def test_a_value_of_another_type_is_refused_with_its_column_when_it_is_staged_strictly(source, target):
+    for place in (source, target):
+        place.app("create table days (id int primary key, day date, flag boolean)")
+    mirror = source.mirror(source.capture("days"), target)
+    for row, column in (((1, 1, "secret", None), "day"), ((1, 1, None, 2), "flag")):
+        with pytest.raises(errors.Rejected) as refused:
+            target.dialect.stage_strictly(target.writer, mirror, [[row]])
+        assert f"column {column}" in str(refused.value)
+        assert "secret" not in str(refused.value)
 
 
 def test_a_row_that_is_equal_is_left_alone_and_others_are_not_touched(target, notes):

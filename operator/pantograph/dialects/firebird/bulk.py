@@ -62,21 +62,19 @@ class Target:
         return " and ".join(f"d.{key} = s.{key}" for key in self.keys)
 
     def same(self, staged: Staged) -> str:
-        """The join for an upsert. Where the source tells texts apart that are equal here (by trailing blanks), only the
-        very key is the row, or one that is staged as absent: anything else would overwrite another row."""
+        """The join for an upsert. Where the source tells keys apart that are equal here (by blanks or zeros at the
+        end), only the very key is the row, or one that is staged as absent: anything else would overwrite another
+        row."""
         told_apart = [
             (key, column.destination_native)
             for key, column in zip(self.keys, self.mirror.key, strict=True)
-            if types.is_text(column.destination_native) and not column.source_type.folding
+            if types.compares_short(column.destination_native) and not column.source_type.folding
         ]
         if not told_apart:
             return self.matches
 
         def exactly(alias: str) -> str:
-            return " and ".join(
-                f"{types.exact(f'd.{key}', native)} = {types.exact(f'{alias}.{key}', native)}"
-                for key, native in told_apart
-            )
+            return " and ".join(types.exactly(f"d.{key}", f"{alias}.{key}", native) for key, native in told_apart)
 
         gone = f"select 1 from {staged.source.removesuffix(' as s')} as a where a.present = 0"
         gone += "".join(f" and a.{key} = d.{key}" for key in self.keys)
@@ -93,6 +91,35 @@ def stage(session: Session, target: Target, batches: Batches) -> Staged:
     counted = Counted(batches)
     _fill(session, target.stage, ["present", *target.columns], [None, *target.mirror.columns], counted)
     return counted.staged(f"{target.stage} as s")
+
+
+def stage_strictly(session: Session, target: Target, batches: Batches) -> Staged:
+    """`stage`; of a single row that is refused, the server does not say for which column: it is asked for each."""
+    try:
+        return stage(session, target, batches)
+    except errors.Rejected as error:
+        refused = [row for batch in batches for row in batch]
+        if len(refused) == 1 and ": column " not in str(error):
+            values = zip(target.mirror.columns, refused[0][1:], strict=True)
+            named = (column for column, value in values if _refuses(session, column, value))
+            if (column := next(named, None)) is not None:
+                error.at(column.destination)
+        raise
+
+
+def _refuses(session: Session, column: Mapped, value: Any) -> bool:
+    if value is None or types.is_blob(column.destination_native):
+        return False
+    try:
+        with session.using() as cursor:
+            cursor.execute(
+                f"select cast(? as {types.plain(column.destination_native)}) from rdb$database",
+                (_encoder(column)(value),),
+            )
+            cursor.fetchall()
+    except errors.Rejected:
+        return True
+    return False
 
 
 def unstage(session: Session, target: Target) -> None:
@@ -134,6 +161,7 @@ def _fill(
     session: Session, table: str, names: Sequence[str], columns: Sequence[Mapped | None], rows: Iterable[Sequence[Any]]
 ) -> int:
     encoders = [(place, _encoder(column)) for place, column in enumerate(columns)]
+    told = [column.destination if column else "" for column in columns]
     packing = Packing(table, names, columns)
     done = 0
     flow = iter(rows)
@@ -149,7 +177,7 @@ def _fill(
             prepared[sql](parameters)
 
         while taken := list(itertools.islice(flow, PACKED)):
-            group = converted(taken, encoders)
+            group = converted(taken, encoders, told)
             blocks = packing.blocks(group) if packing.statement else None
             if blocks is None:
                 for start in range(0, len(group), ROWS):
@@ -269,10 +297,10 @@ def _merge(session: Session, target: Target, staged: Staged, absent: str) -> int
 
 
 def _data(target: Target) -> list[tuple[str, Mapped]]:
-    """What an update sets: the columns beside the key, and keys of text, which may be written differently now."""
+    """What an update sets: the columns beside the key, and keys that may be written differently now."""
     mapped = list(zip(target.columns, target.mirror.columns, strict=True))
     count = len(target.keys)
-    return mapped[count:] + [(n, c) for n, c in mapped[:count] if types.is_text(c.destination_native)]
+    return mapped[count:] + [(n, c) for n, c in mapped[:count] if types.compares_short(c.destination_native)]
 
 
 def _differing(target: Target) -> list[str]:

@@ -287,7 +287,8 @@ _REJECTED = {
     335544565: "type", 335544485: "type",
 }  # fmt: skip
 
-# It has no number of its own.
+# Numbers of their own have neither these, of a value that is none of its type, nor what follows.
+_NO_VALUE = ("conversion error", "exceeds the range for valid")
 _BLOB_GONE = "BLOB not found"
 
 # Only names are taken out of the server's texts: all else in them may be a value.
@@ -333,7 +334,7 @@ def as_error(number: int, said: str) -> errors.DatabaseError:
         return errors.Contended(f"the object is in use (error {code})", code=code)
     if "string right truncation" in said:
         number = 335544914
-    elif "conversion error" in said or said.startswith("numeric overflow"):
+    elif any(words in said for words in _NO_VALUE) or said.startswith("numeric overflow"):
         number = 335544334
     if number in _REJECTED:
         return _rejected(_REJECTED[number], code, said)

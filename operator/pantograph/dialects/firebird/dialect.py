@@ -192,14 +192,13 @@ class Firebird(base.Dialect):
         return f"rows {count}"
 
     def changes(self, mirror: Mirror, keys: str, *, upto: bool = False) -> str:
-        """As in `base`; a text key is looked up by the table's own collation, which its index serves, and compared to
-        the byte besides, so that an old key 'a' does not find the row that is called 'A' now."""
+        """As in `base`; a key is looked up by the table's own collation, which its index serves, and compared to the
+        byte besides, so that an old key 'a' does not find the row that is called 'A' now."""
         joined = []
         for i, column in enumerate(mirror.looked_up):
             joined.append(f"r.j{i} = {self.event_key(mirror, i)}")
-            if types.is_text(column.source_native):
-                left, right = (types.exact(f"{side}{i}", column.source_native) for side in ("r.j", "e.k"))
-                joined.append(f"{left} = {right}")
+            if types.compares_short(column.source_native):
+                joined.append(types.exactly(f"r.j{i}", f"e.k{i}", column.source_native))
         picked = [f"coalesce(r.j{i}, {self.event_key(mirror, i)}) as c{i}" for i in range(len(mirror.looked_up))]
         picked += self.beside(mirror)
         return (
@@ -296,6 +295,9 @@ class Firebird(base.Dialect):
 
     def stage(self, session: base.Session, mirror: Mirror, batches: base.Batches) -> base.Staged:
         return bulk.stage(session, bulk.Target(mirror, self), batches)
+
+    def stage_strictly(self, session: base.Session, mirror: Mirror, batches: base.Batches) -> base.Staged:
+        return bulk.stage_strictly(session, bulk.Target(mirror, self), batches)
 
     def unstage(self, session: base.Session, mirror: Mirror, staged: base.Staged) -> None:
         bulk.unstage(session, bulk.Target(mirror, self))

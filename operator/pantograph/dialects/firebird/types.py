@@ -205,20 +205,33 @@ def event_type(column: Column) -> str:
     raise errors.SpecError(f"a column of type {column.native} cannot be part of a key: it cannot be indexed here")
 
 
-def exact(expression: str, native_: str) -> str:
-    """A text as its bytes: equal only to the same text, whatever its collation."""
-    width = 4 * (modifiers(native_) or (1,))[0]
-    return f"cast({expression} as varchar({min(width, 32765)}) character set OCTETS)"
+def compares_short(native: str) -> bool:
+    """A type whose `=` fills the shorter value up: a text with blanks, bytes with zeros."""
+    return base_name(native) in ("char", "varchar")
+
+
+def exactly(left: str, right: str, native_: str) -> str:
+    """A condition beside `left = right`: they are the same to the byte. Bytes, too, are filled up when compared."""
+    length = f"octet_length({left}) = octet_length({right})"
+    if not is_text(native_):
+        return length
+    return f"{_octets(left, native_)} = {_octets(right, native_)} and {length}"
 
 
 def differs(left: str, right: str, native_: str) -> str:
-    """A condition that is never NULL: two values of a column are not the same, to the byte for text."""
-    if is_text(native_):
-        return f"{exact(left, native_)} is distinct from {exact(right, native_)}"
-    if is_blob(native_):
-        # A comparison of text blobs knows no trailing blanks either.
-        return f"({left} is distinct from {right} or octet_length({left}) is distinct from octet_length({right}))"
-    return f"{left} is distinct from {right}"
+    """A condition that is never NULL: two values of a column are not the same, to the byte for text and for bytes."""
+    if not (compares_short(native_) or is_blob(native_)):
+        return f"{left} is distinct from {right}"
+    longer = f"octet_length({left}) is distinct from octet_length({right})"
+    if not is_text(native_):
+        return f"({left} is distinct from {right} or {longer})"
+    return f"({_octets(left, native_)} is distinct from {_octets(right, native_)} or {longer})"
+
+
+def _octets(expression: str, native_: str) -> str:
+    """A text as its bytes, whatever its collation."""
+    width = 4 * (modifiers(native_) or (1,))[0]
+    return f"cast({expression} as varchar({min(width, 32765)}) character set OCTETS)"
 
 
 # -- values ------------------------------------------------------------------------------------------------------------

@@ -445,7 +445,8 @@ def canonical(expression: str, type_: LogicalType, precision: LogicalType) -> st
         case Kind.UUID:
             return f"lower(convert(nvarchar(36), {expression}))"
         case Kind.BYTES:
-            return f"lower(convert(nvarchar(max), cast({expression} as varbinary(max)), 2))"
+            digest = f"hashbytes('SHA2_256', cast({expression} as varbinary(max)))"
+            return f"lower(convert(nvarchar(64), {digest}, 2))"
         case Kind.DATE:
             return f"convert(nvarchar(10), {expression}, 23)"
         case Kind.TIME:

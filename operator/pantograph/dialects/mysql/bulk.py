@@ -7,7 +7,6 @@ server lets clients do so.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import re
 import tempfile
@@ -115,6 +114,12 @@ def stage(session: Session, target: Target, batches: Batches) -> Staged:
     return fill(session, target, everything())
 
 
+def stage_strictly(session: Session, target: Target, batches: Batches) -> Staged:
+    """All rows in a temporary table: what is none of its column's type is refused there, by the column's name."""
+    prepare(session, target)
+    return fill(session, target, batches)
+
+
 def prepare(session: Session, target: Target) -> None:
     """An empty stage. Making and dropping a temporary table ends no transaction; TRUNCATE would."""
     session.direct(f"drop temporary table if exists {target.stage}")
@@ -195,11 +200,12 @@ def literal(value: Any, column: Mapped) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
-        if not math.isfinite(value):
-            return f"'{value!r}'"
+        value = types.stored(value, column.destination_type, column.destination)
         return repr(value) if "e" in repr(value) else f"{value!r}e0"
     if isinstance(value, bytes | bytearray | memoryview):
         return f"x'{bytes(value).hex()}'"
+    if types.rewrites(column.destination_type):
+        types.check_json(str(value), column.destination)
     if column.destination_type.kind in (Kind.DECIMAL, Kind.INTEGER) and _NUMBER.fullmatch(value):
         return str(value)
     return connections.text(value)
@@ -233,10 +239,12 @@ def load_lines(
     picked: list[str] = []
     assigned = [f"{NUMBER} = @pantograph_n := ifnull(@pantograph_n, 0) + 1"] if number else []
     for i, (name, column) in enumerate(zip(names, columns, strict=True)):
-        is_bit = column is not None and types.base_name(column.destination_native) == "bit"
-        if _is_binary(column) or is_bit:
+        # As a text a bit would be its bytes, and the year 0 another one than as a number.
+        as_number = column is not None and types.base_name(column.destination_native) in ("bit", "year")
+        if _is_binary(column) or as_number:
             picked.append(f"@b{i}")
-            assigned.append(f"{name} = {f'@b{i} + 0' if is_bit else f'unhex(@b{i})'}")
+            # Not by adding 0, which makes a double of a text.
+            assigned.append(f"{name} = {f'cast(@b{i} as unsigned)' if as_number else f'unhex(@b{i})'}")
         else:
             picked.append(name)
     into = f"into table {table} character set utf8mb4 ({', '.join(picked)})"
@@ -261,13 +269,14 @@ def _load_block(session: Session, into: str, blocks: Sequence[bytes]) -> int:
             # With LOCAL the server makes warnings of all errors, as it cannot stop the client.
             cursor.execute("show warnings")
             for level, code, text in cursor.fetchall():
-                if level != "Note" and int(code) != DEPRECATED:
+                if level != "Note" and int(code) not in DEPRECATED:
                     raise connections.as_error(int(code), str(text))
     return loaded
 
 
-DEPRECATED = 1287
-"""MySQL's word on a variable that counts the rows."""
+DEPRECATED = (1287, 4095, 4096)
+"""MySQL's words on a variable that counts the rows, and on how a moment is written; what is wrong with that is said
+beside."""
 
 
 @contextlib.contextmanager
@@ -307,9 +316,23 @@ def _renderer(column: Mapped | None) -> Callable[[Any], str]:
     kind = column.destination_type.kind if column else Kind.INTEGER
     if _is_binary(column):
         return _hex
+    if column is not None and types.rewrites(column.destination_type):
+        return _checked_json(column.destination)
     if kind in (Kind.TEXT, Kind.JSON, Kind.OTHER):
         return _text
+    if kind is Kind.FLOAT and column is not None:
+        type_, name = column.destination_type, column.destination
+        return lambda value: _plain(types.stored(value, type_, name) if isinstance(value, float) else value)
     return _plain
+
+
+def _checked_json(column: str) -> Callable[[Any], str]:
+    def render(value: Any) -> str:
+        if value is not None:
+            types.check_json(str(value), column)
+        return _text(value)
+
+    return render
 
 
 def _hex(value: Any) -> str:

@@ -208,7 +208,8 @@ _KEY = re.compile(r" for key '(?:[^']*\.)?([^'.]+)'$")
 _CONSTRAINT = re.compile(r"CONSTRAINT `((?:[^`]|``)*)`")
 _FOREIGN = re.compile(r"fails \((?:`(?:[^`]|``)*`\.)?`((?:[^`]|``)*)`, CONSTRAINT ")
 _COLUMN = re.compile(
-    r"(?:[Cc]olumn|Field) (?:`[^`]*`\.)*[`']([^`']{1,64})[`'](?: at row \d+| cannot be null| doesn't have .*)$"
+    r"(?:[Cc]olumn|Field) (?:`[^`]*`\.)*[`'](?:[^`'.]+\.)?([^`']{1,64})[`']"
+    r"(?: at row \d+| cannot be null| doesn't have .*|\.)$"
 )
 
 

@@ -367,6 +367,9 @@ class MySQL(base.Dialect):
     def stage(self, session: base.Session, mirror: Mirror, batches: base.Batches) -> base.Staged:
         return bulk.stage(session, bulk.Target(mirror, self), batches)
 
+    def stage_strictly(self, session: base.Session, mirror: Mirror, batches: base.Batches) -> base.Staged:
+        return bulk.stage_strictly(session, bulk.Target(mirror, self), batches)
+
     def unstage(self, session: base.Session, mirror: Mirror, staged: base.Staged) -> None:
         bulk.unstage(session, bulk.Target(mirror, self), staged)
 

@@ -20,9 +20,9 @@ _BYTES = 8 * 1024 * 1024
 
 
 def possible(mirror: Mirror) -> bool:
-    """Has every column a text that the destination reads as the same value?"""
-    return all(
-        column.source_type.kind is not Kind.OTHER or types.base_name(column.source_native) not in types.SPATIAL
+    """Has every column a text that the destination reads as the same value, or refuses by itself?"""
+    return not any(
+        types.base_name(column.source_native) in types.SPATIAL or types.rewrites(column.destination_type)
         for column in mirror.columns
     )
 
@@ -30,9 +30,12 @@ def possible(mirror: Mirror) -> bool:
 def statement(mirror: Mirror, sql: str, bytes_mark: str, *, direct: bool) -> str:
     """A SELECT of one line for each row that `sql` yields; its parameters are those of `sql`."""
     fields = [] if direct else ["q.present"]
-    fields += [f"ifnull({_field(f'q.c{i}', c, bytes_mark)}, '\\\\N')" for i, c in enumerate(mirror.columns)]
+    for i, column in enumerate(mirror.columns):
+        # Not IFNULL: the server makes NULL of a text, too, that is longer than it may send, and then so is the line.
+        fields.append(f"if(q.c{i} is null, '\\\\N', {_field(f'q.c{i}', column, bytes_mark)})")
+    parts = ", '\\t', ".join(fields)
     # As bytes, or the driver would decode what is to be encoded again.
-    return f"select cast(concat_ws('\\t', {', '.join(fields)}) as binary) from ({sql}) q"
+    return f"select cast(concat({parts}) as binary) from ({sql}) q"
 
 
 def _field(expression: str, column: Mapped, bytes_mark: str) -> str:
@@ -46,6 +49,9 @@ def _field(expression: str, column: Mapped, bytes_mark: str) -> str:
         for found, written in (("\\\\", "\\\\\\\\"), ("\\t", "\\\\t"), ("\\n", "\\\\n"), ("\\r", "\\\\r")):
             text = f"replace({text}, '{found}', '{written}')"
         return text
+    if kind in (Kind.UUID, Kind.OTHER):
+        # Beside one of these types of the server's, any other text is taken for one, and is NULL for being none.
+        return f"cast({expression} as char)"
     return expression
 
 

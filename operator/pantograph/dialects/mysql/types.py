@@ -6,7 +6,10 @@ utf8mb4_bin`): a stage's columns are declared with it, so that a join with the t
 
 from __future__ import annotations
 
+import decimal
+import math
 import re
+import struct
 from collections.abc import Sequence
 
 from pantograph import errors
@@ -18,6 +21,9 @@ _INTEGERS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint":
 _TEXTS = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"}
 _BYTES = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"}
 _UNLIMITED = {"longtext", "longblob"}
+_LENGTHS = {
+    "tinytext": 255, "text": 65535, "mediumtext": 16777215, "tinyblob": 255, "blob": 65535, "mediumblob": 16777215,
+}  # fmt: skip
 
 _NATIVE = re.compile(r"(?P<base>\w+)(?:\((?P<modifiers>[^()]*)\))?(?P<rest>.*)", re.DOTALL)
 _COLLATED = re.compile(r" character set (?P<charset>\w+) collate (?P<collation>\w+)$")
@@ -43,13 +49,15 @@ def collation(native: str) -> tuple[str, str] | None:
 
 
 def logical(native: str, length: int = 0, *, json: bool = False) -> LogicalType:
-    """A native type as a logical one. length: what the catalog says of text and bytes (characters, bytes)."""
+    """A native type as a logical one. length: what the catalog says of text and bytes (characters, bytes); 0: what the
+    type itself says."""
     name, numbers = base_name(native), modifiers(native)
+    length = length or _LENGTHS.get(name, 0) or (numbers[0] if numbers else 0)
     unsigned = " unsigned" in native and name not in _TEXTS
     first = numbers[0] if numbers else 0
     if json or name == "json":
         # MySQL writes a document anew in an order and with blanks of its own; PostgreSQL's `json` keeps it as it came.
-        return LogicalType(Kind.JSON, native="json of MySQL" if name == "json" else native)
+        return LogicalType(Kind.JSON, native=_REWRITTEN if name == "json" else native)
     if (name == "tinyint" and first == 1 and not unsigned) or (name == "bit" and first <= 1):
         return LogicalType(Kind.BOOLEAN, native=native)
     if name in _INTEGERS:
@@ -91,6 +99,34 @@ def _apart(collation: str) -> frozenset[str]:
     return frozenset(apart)
 
 
+_REWRITTEN = "json of MySQL"
+_LONG_NUMBER = re.compile(r"\d[\d.]{15}|\d[eE]")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_JSON_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
+
+
+def rewrites(type_: LogicalType) -> bool:
+    """A column whose documents the server takes apart: of a number it keeps what 64 bits hold."""
+    return type_.kind is Kind.JSON and type_.native == _REWRITTEN
+
+
+def check_json(text: str, column: str) -> None:
+    """Raise `Rejected` for a document with a number that MySQL would make another one of.
+
+    Whether it is a document at all, the server says.
+    """
+    if not _LONG_NUMBER.search(text):
+        return
+    for number in _JSON_NUMBER.findall(_STRING.sub('""', text)):
+        exact = decimal.Decimal(number)
+        if number.lstrip("-").isdigit() and -(2**63) <= exact < 2**64:
+            continue
+        if exact != decimal.Decimal(repr(float(number))):
+            raise errors.Rejected(
+                f"a number in the document has more digits than MySQL keeps of it: column {column}", kind="type"
+            )
+
+
 def native(type_: LogicalType, variant: Variant, *, key: bool = False) -> str:
     """The narrowest native type that holds every value of `type_`; `SpecError` when there is none."""
     match type_.kind:
@@ -114,11 +150,10 @@ def native(type_: LogicalType, variant: Variant, *, key: bool = False) -> str:
             return _bytes(type_.length, key)
         case Kind.DATE:
             return "date"
-        case Kind.TIME:
-            return f"time({type_.fraction})" if type_.fraction else "time"
-        case Kind.TIMESTAMP:
+        case Kind.TIME | Kind.TIMESTAMP:
             # `timestamp` ends in 2038; a zoned value travels in UTC.
-            return f"datetime({type_.fraction})" if type_.fraction else "datetime"
+            name = "time" if type_.kind is Kind.TIME else "datetime"
+            return f"{name}({min(type_.fraction, 6)})" if type_.fraction else name
         case Kind.UUID:
             return "char(36) character set ascii collate ascii_bin"
         case Kind.JSON:
@@ -190,6 +225,19 @@ def event_type(column: Column, exact_collation: str) -> str:
     raise errors.SpecError(f"a column of type {column.native} cannot be part of a key: its values have no exact text")
 
 
+def stored(value: float, type_: LogicalType, column: str) -> float:
+    """A float as it is sent: one of 32 bits to its last digit, for the shortest text of the greatest one is beyond what
+    the server takes. Raises `Rejected` for what is no number: it would make 0 of it, or fail with no column's name."""
+    if not math.isfinite(value):
+        raise errors.Rejected(f"a float that is no number has no place here: column {column}", kind="type")
+    if type_.bits != 32:
+        return value
+    try:
+        return float(struct.unpack("f", struct.pack("f", value))[0])
+    except OverflowError:
+        return value  # the server refuses it, by its column
+
+
 def typed(expression: str, native_: str) -> str:
     """`expression` as a value of the native type, in its collation."""
     name, numbers = base_name(native_), modifiers(native_)
@@ -235,7 +283,9 @@ def canonical(expression: str, type_: LogicalType, precision: LogicalType) -> st
     """SQL that renders a value as the text that every engine renders."""
     match type_.kind:
         case Kind.BOOLEAN | Kind.INTEGER:
-            return f"cast({expression} as char)"
+            # A bit prints its bytes, a year and what is filled up with zeros print those.
+            odd = base_name(type_.native) in ("bit", "year") or "zerofill" in type_.native
+            return f"cast({expression}{' + 0' if odd else ''} as char)"
         case Kind.DECIMAL:
             scales = [each.scale for each in (type_, precision) if each.kind is Kind.DECIMAL and each.precision]
             scale = min([*scales, 38])
@@ -249,7 +299,7 @@ def canonical(expression: str, type_: LogicalType, precision: LogicalType) -> st
         case Kind.UUID:
             return f"lower(cast({expression} as char))"
         case Kind.BYTES:
-            return f"lower(hex({expression}))"
+            return f"sha2({expression}, 256)"
         case Kind.DATE:
             return f"cast({expression} as char)"
         case Kind.TIMESTAMP:

@@ -77,12 +77,17 @@ def stage(session: Session, target: Target, batches: Batches) -> Staged:
     else:
         present = sum(map(_IS_PRESENT, first))
         return Staged(literal_rows(target, first), len(first), True, present, len(first) - present)
+    return stage_table(session, target, itertools.chain([first], iterator))
+
+
+def stage_table(session: Session, target: Target, batches: Batches) -> Staged:
+    """All rows in a temporary table, whose columns have the types of the destination's."""
     prepare_stage(session, target)
     present = 0
 
     def everything() -> Iterator[Sequence[Row]]:
         nonlocal present
-        for batch in itertools.chain([first], iterator):
+        for batch in batches:
             present += sum(map(_IS_PRESENT, batch))
             yield batch
 
@@ -124,9 +129,7 @@ def _literal(value: Any, column: Mapped) -> str:
         return f"'\\x{value.hex()}'"
     text = _plain(value)
     if "\0" in text:
-        raise errors.Rejected(
-            f"a text holds a zero character, which PostgreSQL cannot store, column {column.destination}", kind="type"
-        )
+        raise _zero(column)
     return "'" + text.replace("'", "''") + "'"
 
 
@@ -192,12 +195,25 @@ def _lines(batches: Batches, renderers: Sequence[Callable[[Sequence[Any]], Itera
 def _renderer(column: Mapped) -> Callable[[Sequence[Any]], Iterable[str]]:
     match column.source_type.kind:
         case Kind.BOOLEAN:
-            return lambda values: ["\\N" if value is None else "1" if value else "0" for value in values]
+            # A number that is neither stays one, for the server to refuse.
+            return lambda values: ["\\N" if value is None else _plain(value) for value in values]
         case Kind.BYTES:
             return lambda values: ["\\N" if value is None else "\\\\x" + value.hex() for value in values]
         case Kind.TEXT | Kind.JSON | Kind.OTHER | Kind.INTERVAL:
-            return lambda values: ["\\N" if value is None else str(value).translate(_ESCAPES) for value in values]
+            return lambda values: ["\\N" if value is None else _escaped(str(value), column) for value in values]
     return lambda values: ["\\N" if value is None else str(value) for value in values]
+
+
+def _escaped(text: str, column: Mapped) -> str:
+    if "\0" in text:
+        raise _zero(column)
+    return text.translate(_ESCAPES)
+
+
+def _zero(column: Mapped) -> errors.Rejected:
+    return errors.Rejected("a text holds a zero character, which PostgreSQL cannot store", kind="type").at(
+        column.destination
+    )
 
 
 _PRESENT = Mapped("present", "", types.logical("integer"), "integer", types.logical("integer"), "integer")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -274,6 +275,8 @@ _SPEAKABLE = {
     "42P07",
     "55000",
 }
+# Which column a COPY was at; behind it stands the value.
+_COPIED = re.compile(r'^COPY \S+, line \d+, column (.+?)(?:: (?:"|null input)|$)', re.MULTILINE)
 _LOGIN = ("authentication", "pg_hba.conf", "no password supplied", "does not exist", "not permitted to log in")
 
 
@@ -286,6 +289,8 @@ def translate(error: BaseException) -> errors.DatabaseError | None:
         return _without_code(error)
     names = error.diag
     constraint, column = names.constraint_name or "", names.column_name or ""
+    if not column and (copied := _COPIED.search(names.context or "")):
+        column = copied[1]
     table = ".".join(part for part in (names.schema_name, names.table_name) if part)
     where = "".join(
         f", {word} {name}" for word, name in (("constraint", constraint), ("column", column), ("table", table)) if name

@@ -157,15 +157,15 @@ def canonical(expression: str, type_: LogicalType, precision: LogicalType) -> st
             # No two engines print a float alike, and none of the portable forms is exact.
             raise NotImplementedError("floats are not compared by checksum")
         case Kind.BYTES:
-            return f"encode({expression}, 'hex')"
-        case Kind.DATE:
-            return f"case when isfinite({expression}) then to_char({expression}, 'YYYY-MM-DD') else {text} end"
+            return f"encode(sha256({expression}), 'hex')"
         case Kind.TIME:
             return _cut(f"to_char(cast({expression} as interval), 'HH24:MI:SS.US')", 9, type_, precision)
         case Kind.TIMESTAMP:
             moment = f"(({expression}) at time zone 'UTC')" if type_.zoned else f"({expression})"
             whole = _cut(f"to_char({moment}, 'YYYY-MM-DD HH24:MI:SS.US')", 20, type_, precision)
-            return f"case when isfinite({expression}) then {whole} else {text} end"
+            # `to_char` knows neither the days without an end nor, by its years, which are before our era.
+            plain = f"isfinite({expression}) and {moment} >= timestamp '0001-01-01'"
+            return f"case when {plain} then {whole} else {text} end"
         case _:
             return text
 

@@ -457,7 +457,8 @@ class SQLite(base.Dialect):
             for i, column in enumerate(mirror.columns)
             if (encoder := self.encode(column.destination_type)) is not None
         ]
-        return converters.converted(batch, encoders)
+        names = ["" for _ in range(offset)] + [column.destination for column in mirror.columns]
+        return converters.converted(batch, encoders, names)
 
     def insert(self, session: Session, mirror: Mirror, batches: Batches) -> int:
         columns = ", ".join(self.quote(column.destination) for column in mirror.columns)

@@ -214,7 +214,7 @@ def decimal(scale: int | None) -> Callable[[Any], str]:
                 number = rounded
             return f"{number:f}"
         if isinstance(value, str):
-            if value == "NaN":
+            if value in _NO_NUMBERS:
                 return value
             try:
                 parsed = Decimal(value)
@@ -222,12 +222,23 @@ def decimal(scale: int | None) -> Callable[[Any], str]:
                 raise _refused(value, "a decimal number") from None
             if not parsed.is_finite():
                 raise _refused(value, "a decimal number")
+            if scale is not None and _finer(parsed, scale):
+                raise _refused(value, f"a decimal number of {scale} digits after the point")
             return value if _PLAIN_DIGITS.fullmatch(value) else f"{parsed:f}"
         raise _refused(value, "a decimal number")
 
     return convert
 
 
+def _finer(number: Decimal, scale: int) -> bool:
+    """Has it more digits than these behind the point? A destination would round them away."""
+    _, digits, exponent = number.as_tuple()
+    beyond = -int(exponent) - scale
+    return beyond > 0 and any(digits[-beyond:])
+
+
+_NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
+"""What a decimal of PostgreSQL's may be as well; a text here, of which no affinity makes anything else."""
 _PLAIN_DIGITS = re.compile(r"-?\d+(\.\d+)?")
 _DATE = re.compile(r"-?\d{4,6}-\d\d-\d\d")
 _DATE_AT_MIDNIGHT = re.compile(r"(\d{4}-\d\d-\d\d)[ T]00:00(?::00(?:\.0+)?)?")
@@ -402,12 +413,38 @@ def encode_decimal(value: Any) -> Any:
     return str(value) if isinstance(value, int) else value
 
 
+def _only(form: re.Pattern[str], wanted: str) -> Converter:
+    """As it is, where it would be read back: SQLite itself takes whatever comes."""
+
+    def encode(value: Any) -> Any:
+        if not isinstance(value, str) or not form.fullmatch(value):
+            raise errors.Rejected(f"a value from elsewhere is not {wanted}", kind="type")
+        return value
+
+    return encode
+
+
+def encode_boolean(value: Any) -> Any:
+    """A number beside 0 and 1 would not be read back."""
+    if value not in (0, 1):
+        raise errors.Rejected("a number beside 0 and 1 is no boolean", kind="type")
+    return value
+
+
 def encoder(type_: LogicalType) -> Converter | None:
-    """From canonical to storage."""
-    if type_.kind is Kind.FLOAT:
-        return encode_real
+    """From canonical to storage; what `decoder` would not read is refused."""
+    return _ENCODERS.get(type_.kind)
+
+
+_ENCODERS: dict[Kind, Converter] = {
+    Kind.BOOLEAN: Columnwise(encode_boolean, lambda column: column if set(column) <= {0, 1, None} else None),
+    Kind.FLOAT: encode_real,
     # A source's integer may be wider than 63 bits, and then stands in a column of decimals.
-    return Columnwise(encode_decimal, passing(str)) if type_.kind is Kind.DECIMAL else None
+    Kind.DECIMAL: Columnwise(encode_decimal, passing(str)),
+    Kind.DATE: Columnwise(_only(_DATE, "a date (YYYY-MM-DD)"), _written(_DATE)),
+    Kind.TIME: Columnwise(_only(_TIME, "a time (HH:MM:SS)"), _written(_TIME)),
+    Kind.TIMESTAMP: Columnwise(_only(_TIMESTAMP, "a timestamp (YYYY-MM-DD HH:MM:SS)"), _written(_TIMESTAMP)),
+}
 
 
 # -- functions that our own connections have ---------------------------------------------------------------------------
@@ -456,7 +493,7 @@ def rendered(kind: str, fraction: int, value: Any) -> str | None:
                 return "1" if boolean(value) else "0"
             case Kind.DECIMAL:
                 number = decimal(fraction if fraction >= 0 else None)(value)
-                return number if number == "NaN" else _shortest(number)
+                return number if number in _NO_NUMBERS else _shortest(number)
             case Kind.DATE:
                 return date(value)
             case Kind.TIME:
@@ -470,7 +507,7 @@ def rendered(kind: str, fraction: int, value: Any) -> str | None:
             case Kind.INTEGER:
                 return str(integer(value))
             case Kind.BYTES:
-                return binary(value).hex()
+                return hashlib.sha256(binary(value)).hexdigest()
     except errors.Rejected:
         return "?"
     return "?"
