@@ -1,4 +1,4 @@
-"""MariaDB, as Debian installs it."""
+"""MariaDB, as Debian installs it, or the newest that it has."""
 
 from __future__ import annotations
 
@@ -14,16 +14,33 @@ import pymysql
 import pymysql.connections
 import pymysql.constants.CLIENT
 
-from tests.servers import processes
+from tests.servers import debian, processes
 from tests.servers.base import MARK, SIDES, Server, TestDatabase, roles_of
+
+_NEWEST = debian.Release(
+    "mariadb",
+    ("mariadb-server-core", "mariadb-client-core"),
+    programs=("usr/sbin/mariadbd", "usr/bin/my_print_defaults", "usr/bin/resolveip"),
+    files=("usr/bin/mariadb-install-db", "usr/share/mariadb"),
+)
 
 
 @functools.cache
 def _program(name: str) -> str:
+    if debian.newest():
+        return str(_NEWEST.path(f"usr/*bin/{name}"))
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/bin")
     if not found:
         raise RuntimeError("no MariaDB server here; on Debian: apt-get install mariadb-server")
     return found
+
+
+def _files() -> dict[str, str]:
+    """Settings that say where the server's files are, unless they are where it was built for."""
+    if not debian.newest():
+        return {}
+    usr = _NEWEST.path("usr")
+    return {"basedir": str(usr), "lc-messages-dir": str(usr / "share/mariadb")}
 
 
 def _quoted(name: str) -> str:
@@ -100,7 +117,8 @@ class MariaDB(Server):
     @classmethod
     @functools.cache
     def _version_text(cls) -> str:
-        return subprocess.check_output([*cls._server(), "--version"], text=True)
+        said = subprocess.check_output([*cls._server(), "--version"], text=True)
+        return said[said.index("Ver ") :]  # not by which path it was called: that is another in each run
 
     def _version(self) -> str:
         return self._version_text()
@@ -110,7 +128,7 @@ class MariaDB(Server):
             [
                 _program("mariadb-install-db"),
                 "--no-defaults",
-                f"--datadir={data}",
+                *arguments({"datadir": str(data), **_files()}),
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
             ],
@@ -129,8 +147,8 @@ class MariaDB(Server):
         statement.chmod(0o644)
         processes.run(
             [
-                "sh", "-c", '"$0" --no-defaults --bootstrap --datadir="$1" <"$2"',
-                _program("mariadbd"), str(data), str(statement),
+                "sh", "-c", '"$@" --bootstrap <"$0"', str(statement),
+                *self._server(), *arguments({"datadir": str(data), **_files()}),
             ],
             self.user,
         )  # fmt: skip
@@ -150,6 +168,7 @@ class MariaDB(Server):
             # 2: handed to the system at commit, so that a SIGKILL of the server loses nothing.
             "innodb-flush-log-at-trx-commit": "1" if self.durable else "2",
             "innodb-flush-method": "O_DIRECT" if self.durable else "nosync",
+            **_files(),
         }
 
     def _command(self) -> list[str]:

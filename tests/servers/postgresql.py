@@ -1,4 +1,4 @@
-"""PostgreSQL, as Debian installs it."""
+"""PostgreSQL, as Debian installs it, or the newest that it has."""
 
 from __future__ import annotations
 
@@ -11,12 +11,21 @@ from typing import Any
 import psycopg2
 import psycopg2.extensions
 
-from tests.servers import processes
+from tests.servers import debian, processes
 from tests.servers.base import MARK, SIDES, Server, TestDatabase, roles_of
+
+_NEWEST = debian.Release(
+    "postgresql",
+    ("postgresql",),
+    programs=("usr/lib/postgresql/*/bin/postgres", "usr/lib/postgresql/*/bin/initdb"),
+    files=("usr/lib/postgresql/*/lib", "usr/share/postgresql/*"),
+)
 
 
 @functools.cache
 def _binaries() -> pathlib.Path:
+    if debian.newest():
+        return _NEWEST.path("usr/lib/postgresql/*/bin")
     found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[4]))
     if not found:
         raise RuntimeError("no PostgreSQL server here; on Debian: apt-get install postgresql-15")

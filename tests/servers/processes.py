@@ -18,6 +18,7 @@ import socket
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -167,6 +168,10 @@ def _give(path: pathlib.Path, user: str | None) -> None:
         os.chown(path, account.pw_uid, account.pw_gid)
 
 
+KEPT_FOR = 5 * 86400.0
+"""Seconds that a server's files are kept which no run uses: of other versions, made in other ways."""
+
+
 def copy_cached(key: str, make: Callable[[pathlib.Path], None], target: pathlib.Path, user: str | None) -> None:
     """Fill `target` with the data folder that `make(path)` makes, made once a `key` and kept in the cache.
 
@@ -183,7 +188,17 @@ def copy_cached(key: str, make: Callable[[pathlib.Path], None], target: pathlib.
             part.rename(template)
         shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(made.parent, ignore_errors=True)
-    run(["cp", "-a", "--reflink=auto", str(template), str(target)], None)
+    copy_used(template, target)
+
+
+def copy_used(kept: pathlib.Path, target: pathlib.Path) -> None:
+    """Copy what the cache keeps to a new path, and take away what has not been copied for long."""
+    os.utime(kept)  # before the others are looked at, and before others look
+    for old in kept.parent.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another run takes it away
+            if old.is_dir() and time.time() - old.stat().st_mtime > KEPT_FOR:
+                shutil.rmtree(old, ignore_errors=True)
+    run(["cp", "-a", "--reflink=auto", str(kept), str(target)], None)
 
 
 @contextlib.contextmanager

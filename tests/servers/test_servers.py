@@ -14,7 +14,7 @@ import psycopg2.errors
 import pymysql
 import pytest
 
-from tests.servers import MariaDB, PostgreSQL, base, grants
+from tests.servers import Firebird, MariaDB, MySQL, PostgreSQL, base, debian, grants, processes
 
 ROOT = pathlib.Path(__file__).parents[2]
 AWKWARD = '50% of "it" isn\'t `select`; é'
@@ -230,6 +230,25 @@ def test_what_was_committed_outlives_a_killed_server(kind):
         server.restart()
         assert run(shop.app(), "select id from orders") == [(1,)]
         shop.close()
+
+
+@pytest.mark.parametrize("kind", [PostgreSQL, MariaDB, MySQL, Firebird])
+def test_what_is_made_for_a_server_is_found_by_the_next_run(kind):
+    """Its key says what it is, and not where this run has put the server's files."""
+    try:
+        version = kind()._version()
+    except debian.Unavailable as error:
+        pytest.skip(str(error))
+    assert str(processes.run_folder()) not in version
+
+
+def test_files_of_servers_that_no_run_uses_are_not_kept_for_ever(tmp_path):
+    for name, days in (("old", 6), ("young", 1), ("used", 6)):
+        (tmp_path / "servers" / name).mkdir(parents=True)
+        os.utime(tmp_path / "servers" / name, (0, time.time() - days * 86400))
+    processes.copy_used(tmp_path / "servers" / "used", tmp_path / "copy")
+    assert sorted(path.name for path in (tmp_path / "servers").iterdir()) == ["used", "young"]
+    assert (tmp_path / "copy").is_dir()
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
