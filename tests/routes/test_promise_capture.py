@@ -211,7 +211,7 @@ def test_8_capture_ends_by_itself_and_a_sweep_follows(make_pair: MakePair, engin
     mirror = pair.start()
     pair.wait_equal(orders=ORDERS)
     # It was a sweep: whatever would have to be deleted waits for a person.
-    assert mirror.seen().sweep_rows > 0
+    wait_until(lambda: mirror.seen().sweep_rows > 0, "a sweep")
     pair.make("insert into orders values (5, 'seen', 5)")
     pair.wait_equal(orders=ORDERS)
 

@@ -220,7 +220,11 @@ def _parameters(columns: Sequence[Mapped | None], group: Sequence[Sequence[Any]]
     for i, column in enumerate(columns):
         native = "smallint" if column is None else column.destination_native
         kind, width = types.plain(native), 16
-        if column is not None and (types.is_text(native) or types.is_blob(native) or types.base_name(native) in _LONG):
+        if column is not None and types.is_spelled(native):
+            kind, width = _wide(_SPELLED, binary=False)
+        elif column is not None and (
+            types.is_text(native) or types.is_blob(native) or types.base_name(native) in _LONG
+        ):
             longest = max((len(row[i]) for row in group if row[i] is not None), default=0)
             kind, width = _wide(longest, binary=column.destination_type.kind is Kind.BYTES)
         kinds.append(kind)
@@ -234,6 +238,8 @@ def _parameters(columns: Sequence[Mapped | None], group: Sequence[Sequence[Any]]
 
 
 _LONG = ("char", "varchar")
+_SPELLED = 64
+"""Characters of a value that travels as text: 47 of a number, 43 of a time and the name of its zone."""
 
 
 def _wide(longest: int, *, binary: bool) -> tuple[str, int]:

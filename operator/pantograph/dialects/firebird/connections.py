@@ -22,6 +22,7 @@ import fdb.ibase
 
 from pantograph import errors
 from pantograph.dialects.base import REFUSALS, Address, Role
+from pantograph.dialects.firebird import types
 
 # Seconds a statement waits for another transaction's row or for a lock of metadata.
 _LOCK_WAIT = {Role.READER: 2, Role.SIDE: 2, Role.WRITER: 20, Role.ADMIN: 1}
@@ -43,6 +44,13 @@ class Connection:
         self.raw, self.role = raw, role
         # Stages that are known to be defined.
         self.known: set[str] = set()
+        # Has it time zones, and what else came with Firebird 4?
+        self.zones = float(raw.engine_version) >= 4
+        if self.zones:
+            self.begin(writes=False)
+            for statement in types.BINDINGS:
+                raw.execute_immediate(statement)
+            self.commit()
 
     @property
     def active(self) -> bool:
@@ -255,7 +263,11 @@ def connect(address: Address, role: Role, timeout: float) -> Connection:
     raw = fdb.connect(
         dsn=where, user=address.username or None, password=address.password or None, charset="UTF8", sql_dialect=3
     )
-    return Connection(raw, role)
+    try:
+        return Connection(raw, role)
+    except BaseException:
+        raw.close()
+        raise
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------

@@ -22,11 +22,24 @@ ARRAY = "array of "
 FRACTION = 4
 """Digits of a second that a timestamp keeps."""
 
+_MOST_DIGITS = 38
+"""Of a decimal, in Firebird 4 and later."""
 _INTEGERS = {"smallint": 16, "integer": 32, "bigint": 64}
 _CODES = {
     7: "smallint", 8: "integer", 16: "bigint", 10: "float", 27: "double precision", 12: "date", 13: "time",
     35: "timestamp", 23: "boolean",
+    # Of Firebird 4 and later.
+    24: "decfloat(16)", 25: "decfloat(34)", 26: "int128", 28: "time with time zone", 29: "timestamp with time zone",
 }  # fmt: skip
+BINDINGS = (
+    "set time zone 'UTC'",
+    "set bind of time zone to legacy",
+    # Without its zone it would be another value.
+    "set bind of time with time zone to varchar",
+    "set bind of int128 to varchar",
+    "set bind of decfloat to varchar",
+)
+"""How a session of Firebird 4 and later has the server hand over and take what the client library does not know."""
 _NATIVE = re.compile(
     r"(?P<base>[a-z_ ]+?)\s*(?:\((?P<modifiers>[\d, ]*)\))?(?P<rest> (?:character|sub_type|collate).*)?$", re.I
 )
@@ -38,10 +51,9 @@ def from_catalog(
     code: int, subtype: int, length: int, precision: int, scale: int, characters: int, charset: str, collation: str
 ) -> str:
     """The native type of a row of RDB$FIELDS."""
-    if code in (7, 8, 16, 27) and scale < 0:
-        return f"{'decimal' if subtype == 2 else 'numeric'}({precision or 18},{-scale})"
-    if code in (7, 8, 16) and subtype in (1, 2):
-        return f"{'decimal' if subtype == 2 else 'numeric'}({precision or 18},0)"
+    if (code in (7, 8, 16, 26, 27) and scale < 0) or (code in (7, 8, 16, 26) and subtype in (1, 2)):
+        digits = precision or (_MOST_DIGITS if code == 26 else 18)
+        return f"{'decimal' if subtype == 2 else 'numeric'}({digits},{-scale})"
     suffix = f" character set {charset}" if charset else ""
     suffix += f" collate {collation}" if collation and collation != charset else ""
     if code in (14, 37):
@@ -91,6 +103,13 @@ def is_blob(native: str) -> bool:
     return base_name(native) == "blob"
 
 
+def is_spelled(native: str) -> bool:
+    """One whose values the server hands over and takes as text (`BINDINGS`)."""
+    name = base_name(native)
+    digits = (modifiers(native) or (0,))[0] if name in ("numeric", "decimal") else 0
+    return digits > 18 or name in ("int128", "decfloat", "time with time zone")
+
+
 def is_array(native: str) -> bool:
     """One of Firebird's arrays, which only its own calls read and write."""
     return native.startswith(ARRAY)
@@ -106,6 +125,8 @@ def logical(native: str) -> LogicalType:
         return LogicalType(
             Kind.DECIMAL, precision=first or 9, scale=numbers[1] if len(numbers) > 1 else 0, native=native
         )
+    if name == "int128":
+        return LogicalType(Kind.DECIMAL, precision=_MOST_DIGITS + 1, native=native)
     if name in ("float", "double precision"):
         return LogicalType(Kind.FLOAT, bits=32 if name == "float" else 64, native=native)
     if name in ("char", "varchar"):
@@ -124,6 +145,8 @@ def logical(native: str) -> LogicalType:
         return LogicalType(simple[name], native=native)
     if name in ("time", "timestamp"):
         return LogicalType(Kind.TIME if name == "time" else Kind.TIMESTAMP, fraction=FRACTION, native=native)
+    if name == "timestamp with time zone":
+        return LogicalType(Kind.TIMESTAMP, fraction=FRACTION, zoned=True, native=native)
     return LogicalType(Kind.OTHER, native=native)
 
 
@@ -143,7 +166,7 @@ def native(type_: LogicalType, *, key: bool = False) -> str:
             return f"numeric({type_.precision},{type_.scale})"
         case Kind.DECIMAL:
             raise errors.SpecError(
-                f"{type_} has no type here that holds every value: Firebird 3 keeps 18 digits at most; "
+                f"{type_} has no type here that holds every value: Firebird 3 keeps 18 digits at most, and 4 keeps 38; "
                 "give the column a type, such as `type: numeric(18,4)`"
             )
         case Kind.TEXT:
@@ -193,7 +216,7 @@ def event_type(column: Column) -> str:
         case Kind.FLOAT:
             return "double precision"
         case Kind.DECIMAL:
-            return f"numeric(18,{type_.scale})"
+            return f"numeric(18,{type_.scale})" if type_.precision <= 18 else plain(column.native)
         case Kind.TEXT if is_text(column.native):
             return f"varchar({max(type_.length, 255)}) character set {charset(column.native) or 'UTF8'}"
         case Kind.BYTES if not is_blob(column.native):

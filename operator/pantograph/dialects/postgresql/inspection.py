@@ -57,6 +57,8 @@ from pg_constraint c
   join pg_class r on r.oid = c.conrelid join pg_namespace n on n.oid = r.relnamespace
   join pg_class p on p.oid = c.confrelid join pg_namespace pn on pn.oid = p.relnamespace
 where c.contype = 'f' and c.conparentid = 0 and (c.conrelid = :oid or c.confrelid = :oid)
+  -- PostgreSQL 18 has foreign keys that are only said, and earlier ones have no such column.
+  and coalesce(cast(to_jsonb(c) ->> 'conenforced' as boolean), true)
 order by n.nspname, r.relname, c.conname"""
 
 
