@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import yaml
@@ -92,10 +92,11 @@ class Pantograph(Contender):
 
     name = "pantograph"
     process: subprocess.Popen[bytes] | None = None
+    reflector: Mapping[str, Any] = {}
 
     def prepare(self) -> None:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="bench-"))
-        documents: list[dict[str, Any]] = self.source.manifests("source", name="shop")
+        documents: list[dict[str, Any]] = self.source.manifests("source", name="shop", reflector=dict(self.reflector))
         documents += self.destination.manifests("destination", name="copy")
         for table in self.tables:
             documents.append(
@@ -137,3 +138,10 @@ class Pantograph(Contender):
 
     def stop(self) -> None:
         self.pause()
+
+
+class Woken(Pantograph):
+    """The same, told by the source of each commit."""
+
+    name = "woken"
+    reflector: Mapping[str, Any] = {"wakeUp": "Notify"}

@@ -1,6 +1,9 @@
-"""Commit to visible, PostgreSQL to PostgreSQL: 20 inserts a second into one table while others lie idle.
+"""Commit to visible, within one engine: 20 inserts a second into one table while others lie idle.
 
-    python -m benchmarks.latency [--tables 200] [--inserts 400]
+    python -m benchmarks.latency [--tables 200] [--inserts 400] [--pause 0.05] [--engine postgresql]
+
+With a pause of more than a second the poll has slowed down by the next insert, and `woken` shows what
+`reflector.wakeUp: Notify` is worth.
 
 Prints p50 and p99 in milliseconds from the commit at the source until another session sees the row at the destination,
 and the CPU of the source's server, in percent of a core, with these inserts and with none.
@@ -15,10 +18,10 @@ import statistics
 import threading
 import time
 
-from benchmarks.contenders import Contender, Native, Pantograph, wait
-from tests.servers import PostgreSQL
+from benchmarks.contenders import Contender, Native, Pantograph, Woken, wait
+from tests.servers import Firebird, PostgreSQL, Server
 
-COLUMNS = "id bigint primary key, customer text, qty int, created timestamp default now()"
+COLUMNS = "id bigint not null primary key, customer varchar(40), qty int, created timestamp default current_timestamp"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -45,7 +48,7 @@ def seconds_of(server: int) -> float:
     return total
 
 
-def measure(kind: type[Contender], servers: list[PostgreSQL], tables: int, inserts: int, number: int) -> None:
+def measure(kind: type[Contender], servers: list[Server], tables: int, inserts: int, pause: float, number: int) -> None:
     source = servers[0].make_database(f"src{number}")
     destination = servers[1].make_database(f"dst{number}")
     names = [f"t{i}" for i in range(tables)]
@@ -92,7 +95,7 @@ def measure(kind: type[Contender], servers: list[PostgreSQL], tables: int, inser
             writer = source.connect("app").cursor()
             before, began = seconds_of(servers[0].pid), time.perf_counter()
             for i in range(1, inserts + 1):
-                time.sleep(max(0.0, began + i * 0.05 - time.perf_counter()))
+                time.sleep(max(0.0, began + i * pause - time.perf_counter()))
                 writer.execute(f"insert into t0 (id, customer, qty) values ({i}, 'x', 1)")
                 sent[i] = time.perf_counter()
             busy = (seconds_of(servers[0].pid) - before) / (time.perf_counter() - began) * 100
@@ -117,11 +120,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--tables", type=int, default=200)
     parser.add_argument("--inserts", type=int, default=400)
+    parser.add_argument("--pause", type=float, default=0.05, help="seconds from one insert to the next")
+    parser.add_argument("--engine", choices=("postgresql", "firebird"), default="postgresql")
     arguments = parser.parse_args()
-    options = {"wal_level": "logical", "max_logical_replication_workers": "8"}
-    with PostgreSQL.start(durable=True, options=options) as a, PostgreSQL.start(durable=True, options=options) as b:
-        for number, kind in enumerate([Pantograph, Native]):
-            measure(kind, [a, b], arguments.tables, arguments.inserts, number)
+    server: type[Server] = Firebird
+    options: dict[str, str] = {}
+    contenders: list[type[Contender]] = [Pantograph, Woken]
+    if arguments.engine == "postgresql":
+        server, contenders = PostgreSQL, [*contenders, Native]
+        options = {"wal_level": "logical", "max_logical_replication_workers": "8"}
+    with server.start(durable=True, options=options) as a, server.start(durable=True, options=options) as b:
+        for number, kind in enumerate(contenders):
+            measure(kind, [a, b], arguments.tables, arguments.inserts, arguments.pause, number)
 
 
 if __name__ == "__main__":

@@ -120,6 +120,9 @@ class Reflector(Model):
 
     poll_interval: Annotated[timedelta, Duration("10ms", "1h")] = timedelta(milliseconds=200)
     """At most this long without looking for changes, when nothing wakes the reflector."""
+    wake_up: Literal["Poll", "Notify"] = "Poll"
+    """`Notify`: PostgreSQL, or a Firebird server, says at a commit that there are changes, and the reflector looks at
+    once, whatever pollInterval is; it takes one more connection. Every writer of a captured table pays for it."""
     batch_rows: Annotated[int, Whole(1, 10_000_000)] = 50_000
     """Keys in a batch at most."""
     batch_bytes: Annotated[int, Size("64Ki", "1Gi")] = 16 * 2**20
@@ -202,6 +205,19 @@ class DatabaseSpec(Model):
             field="credentials",
             cel="has(self.path) || has(self.credentials) || self.dialect == 'sqlite'",
             holds=lambda spec: spec.path is not None or spec.credentials is not None or spec.dialect == "sqlite",
+        ),
+        Rule(
+            message="found Notify, but only PostgreSQL and a Firebird server tell who listens: say Poll",
+            field="reflector.wakeUp",
+            cel=(
+                "self.reflector.wakeUp != 'Notify' || self.dialect == 'postgresql'"
+                " || (self.dialect == 'firebird' && !has(self.path))"
+            ),
+            holds=lambda spec: (
+                spec.reflector.wake_up != "Notify"
+                or spec.dialect == "postgresql"
+                or (spec.dialect == "firebird" and spec.path is None)
+            ),
         ),
         Rule(
             message="a password does not belong into options: put it into the Secret that credentials.secretName names",

@@ -51,6 +51,7 @@ PARTS: Mapping[str, tuple[Part, ...]] = {
             (
                 ("spec.reflector.paused", "Paused"),
                 ("spec.reflector.pollInterval", "Look every"),
+                ("spec.reflector.wakeUp", "Look when"),
                 ("spec.reflector.connections", "Connections at most"),
                 ("spec.reflector.batchRows", "Keys in a batch"),
                 ("spec.reflector.batchBytes", "Bytes in a batch"),

@@ -32,6 +32,7 @@ def address(manifests: Manifests, database: Database) -> Address:
         tls_key=_file(tls.private_key),
         options={name: str(value) for name, value in spec.options.items()},
         capture_schema=spec.capture_schema,
+        notifies=spec.reflector.wake_up == "Notify",
     )
 
 

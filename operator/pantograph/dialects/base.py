@@ -68,6 +68,8 @@ class Address:
     tls_key: str = field(default="", repr=False)
     options: Mapping[str, str] = field(default_factory=dict)
     capture_schema: str = "pantograph"
+    # Whether triggers say at the commit that they have noted something (`Dialect.listener`).
+    notifies: bool = False
 
     @property
     def label(self) -> str:
@@ -413,6 +415,11 @@ class WindowReader(abc.ABC):
         `position` has not; who begins there may read some again."""
         return position
 
+    @property
+    def restless(self) -> bool:
+        """May transactions that had noted something by the last `token` still commit it?"""
+        return False
+
     def waits_for(self, position: Position) -> frozenset[str] | None:
         """Of the transactions that are open as far as the position knows, and may still bring events, a mark each: of
         the same one it is the same in every position. None where the engine does not tell."""
@@ -425,6 +432,18 @@ class WindowReader(abc.ABC):
 
     def close(self) -> None:
         """Let go of what the reader holds beside its caller's session (a connection of its own); never raises."""
+
+
+class Listener(abc.ABC):
+    """Hears that a trigger has noted something and that it is committed. One thread, on a session of its own."""
+
+    @abc.abstractmethod
+    def wait(self, timeout: float) -> bool:
+        """Until it hears something that it has not told yet, or so many seconds have passed; whether it did. Raises
+        when the connection has ended, where that can be seen."""
+
+    def close(self) -> None:
+        """Hear no more; never raises."""
 
 
 def lexicographic(names: Sequence[str], values: Sequence[str], strict: str, last: str) -> str:
@@ -718,6 +737,14 @@ class Dialect(abc.ABC):
     @abc.abstractmethod
     def reader(self, captures: Sequence[Capture]) -> WindowReader:
         """A new reader of windows for these captures."""
+
+    def listener(self, session: Session) -> Listener:
+        """Who hears on this session what the triggers say, where `Address.notifies`."""
+        raise NotImplementedError(self.name)
+
+    def tell(self, session: Session, seconds: float) -> None:
+        """Have the triggers tell whoever listens for so many seconds from now; 0: no more. Where that costs the writers
+        nothing they do so always."""
 
     # -- reading rows ------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ READ_ROWS = "read rows"
 CHECK_SHAPE = "check shape"
 CLOSE_SNAPSHOT = "close snapshot"
 LOOK = "look for news"
+LISTEN = "listen for news"
 WRITE_NONCE = "write nonce"
 PURGE = "purge events"
 

@@ -21,6 +21,7 @@ from pantograph.dialects.base import Address, Role, WindowReader
 from pantograph.model.changes import Capture, Position
 from pantograph.pipeline import fence, steps
 from pantograph.pipeline.turn import Group
+from pantograph.reflector.listening import Listening, Rest
 from pantograph.reflector.pacing import Pacing
 from pantograph.reflector.repairs import Repairs
 from pantograph.reflector.reporting import Board
@@ -176,6 +177,8 @@ class Process:
         try:
             poller = threading.Thread(target=self._poll, args=(source,), name="poll", daemon=True)
             poller.start()
+            if source.dialect.address.notifies:
+                Listening(source).start()
             Repairs(source).start()
             Verifying(source, self._to_verify()).start()
             self._until_loaded(source)
@@ -188,6 +191,7 @@ class Process:
         self._halt.set()
         if self._source is not None:
             self._source.news.publish()
+            self._source.woken.set()
         for worker in self._workers:
             worker.halted.set()
         # All together: whoever hangs in a database is left behind, for it can do no harm (promise 6).
@@ -394,6 +398,7 @@ class Process:
         windows = source.dialect.reader(list(source.captures.values()))
         last, changed_at = "", time.monotonic()
         pause = QUICKEST_POLL
+        rest = Rest(source, self.wanted.poll_interval)
         try:
             while not self._halt.is_set():
                 with source.side_lock, source.side.step(steps.LOOK):
@@ -404,12 +409,16 @@ class Process:
                     source.news.publish()
                 elif now - changed_at > QUICK_FOR:
                     pause = min(self.wanted.poll_interval, pause * 1.3)
-                self._halt.wait(pause)
+                if source.dialect.address.notifies:
+                    pause = rest.pause(now - changed_at > QUICK_FOR and not windows.restless, pause)
+                source.woken.wait(pause)
+                source.woken.clear()  # before the look that answers it
         except Exception as error:
             if not self._halt.is_set():
                 why = error if isinstance(error, errors.PantographError) else errors.Bug(error)
                 self.board.messages(f"{self.wanted.name}: the poll ended ({why}); beginning again")
         finally:
+            rest.end()
             windows.close()
             self._again.set()
 

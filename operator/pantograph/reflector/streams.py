@@ -36,6 +36,8 @@ BEGIN_ANEW = ("SpecChanged", "SchemaChanged", "Resync", "PositionLost", "Destina
 """Reasons for which a sweep that is under way begins again."""
 KEEPS_UP = ("SpecChanged", "SchemaChanged", "Resync")
 """Reasons of sweeps before which every event had been applied: while their chunks are copied, every event still is."""
+TURN_EVERY = 1.0
+"""Seconds after which a stream takes a turn although nobody has told it of anything."""
 LOOK_AT_KEYS = 5.0
 """Noted keys are looked up after each turn that wrote, and at least this often."""
 AT_ONCE = 200
@@ -86,6 +88,8 @@ class Source:
     replan: threading.Event = dataclasses.field(default_factory=threading.Event)
     # Something failed that a table which is not as it was planned any more would explain.
     doubt: threading.Event = dataclasses.field(default_factory=threading.Event)
+    # The poll looks now, and does not wait until it would.
+    woken: threading.Event = dataclasses.field(default_factory=threading.Event)
     # Reflections of which the source knows that they need its events.
     registered: set[str] = dataclasses.field(default_factory=set)
     # Destinations by label; groups that a comparison has cleared of suspicion; how often keys were noted by others.
@@ -813,7 +817,7 @@ class Stream(Worker):
             except writer.MirrorRejected as error:
                 self._set_aside(group, error)
             if not outcome.more:
-                self.source.news.wait(generation, 1.0)
+                self.source.news.wait(generation, TURN_EVERY)
 
     def _tell_unresolved(self) -> None:
         """Events of which the engine does not say whether they will come hold purging back: a person should know."""

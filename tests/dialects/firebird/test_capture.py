@@ -105,9 +105,9 @@ def test_a_trigger_of_another_version_is_outdated_and_no_problem(world, items, m
     whole = capture.Rendering.body
     other = "/* by another version */ if (gen_id("
 
-    def older(self, shape):
+    def older(self, shape, **kind):
         return marks.marked(
-            marks._MARK.sub("", whole(self, shape)).replace("if (gen_id(", other), self.facts, "as begin "
+            marks._MARK.sub("", whole(self, shape, **kind)).replace("if (gen_id(", other), self.facts, "as begin "
         )
 
     with monkeypatch.context() as patched:
@@ -179,3 +179,15 @@ def test_removing_leaves_nothing(world, items):
         role="superuser",
     )
     assert left == []
+
+
+def test_a_key_of_as_many_columns_as_an_index_has_is_captured(world):
+    """Its trigger's text is within what a literal may hold, twice."""
+    columns = [f"a column whose name is long {n:03}" for n in range(16)]
+    listed = ", ".join(f'"{name}" varchar(30) character set utf8 not null' for name in columns)
+    key = ", ".join(f'"{name}"' for name in columns)
+    world.run(f"create table wide ({listed}, primary key ({key}))")
+    capture = world.capture("wide")
+    world.run(f"insert into wide values ({', '.join(['1'] * 16)})")
+    assert world.state(capture).healthy
+    assert len(world.noted(capture)) == 1

@@ -40,6 +40,7 @@ spec:
   captureSchema: ours
   reflector:
     pollInterval: 50ms
+    wakeUp: Notify
     batchRows: 1000
     batchBytes: 1Mi
     maxTransactionRows: 100000

@@ -287,6 +287,20 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
             "dialect: mariadb, host: b, credentials: {secretName: login}, tls: {mode: disable, caSecretName: login}",
             "spec.tls.caSecretName: mode disable uses no certificate: leave caSecretName out, or choose another mode",
         ),
+        *(
+            (
+                f"{where}, reflector: {{wakeUp: Notify}}",
+                "spec.reflector.wakeUp: found Notify, but only PostgreSQL and a Firebird server tell who listens: "
+                "say Poll",
+            )
+            for where in (
+                "dialect: mysql, host: b, credentials: {secretName: login}",
+                "dialect: mariadb, host: b, credentials: {secretName: login}",
+                "dialect: mssql, host: b, credentials: {secretName: login}",
+                "dialect: sqlite, path: a",
+                "dialect: firebird, path: a",
+            )
+        ),
     ],
 )
 def test_what_a_dialect_needs(spec: str, said: str) -> None:

@@ -20,6 +20,8 @@ LEASE, NUMBERS, TROUBLE = "until", "events", "trouble"
 """The sequence that holds the lease's end; the one that numbers all events; the table of what triggers could not do."""
 
 EPOCH = "timestamp '1970-01-01 00:00:00'"
+"""In the session's time zone, which is that of the server in Firebird 3 and UTC in ours of later ones."""
+_EPOCH_UTC = "timestamp '1970-01-01 00:00:00 UTC'"
 AFTER_ANY = 114
 """RDB$TRIGGER_TYPE of AFTER INSERT OR UPDATE OR DELETE."""
 
@@ -43,8 +45,8 @@ def relation_exists(name: str) -> str:
 class Rendering:
     """The SQL of one capture. prefix: what the names of all our objects begin with."""
 
-    def __init__(self, capture: Capture, prefix: str, quote: Name, ours: Name) -> None:
-        self.capture, self.prefix, self.quote, self.ours = capture, prefix, quote, ours
+    def __init__(self, capture: Capture, prefix: str, quote: Name, ours: Name, *, notifies: bool = False) -> None:
+        self.capture, self.prefix, self.quote, self.ours, self.notifies = capture, prefix, quote, ours, notifies
 
     @property
     def events(self) -> str:
@@ -73,7 +75,7 @@ class Rendering:
         listed = ", ".join(self.columns(shape))
         bare = self.bare(self.capture.event_table)
         index = self.quote(names.ours(f"{self.prefix}_x", self.capture.table, self.capture.id, LONGEST))
-        trigger = self.trigger
+        trigger, trigger_made = self.trigger, self.replace(shape).sql
         statements = [
             unless(
                 relation_exists(bare),
@@ -93,7 +95,7 @@ class Rendering:
             statements.append(unless(there, f"alter table {self.events} add {column}"))
         statements += [
             f"delete from {self.ours(TROUBLE)} where capture = {text(self.capture.id)}",
-            self.replace(shape).sql,
+            trigger_made,
             f"grant insert on {self.events} to trigger {trigger}",
             f"grant select, insert on {self.ours(TROUBLE)} to trigger {trigger}",
             f"grant usage on sequence {self.ours(NUMBERS)} to trigger {trigger}",
@@ -101,29 +103,39 @@ class Rendering:
             # Waits, by its lock, for the transactions that may not know the trigger (`inspection.in_the_way`).
             "execute block as begin end",
         ]
-        locking = ("create or alter trigger", "execute block as begin end")
-        return [Statement(sql, self.label if sql.startswith(locking) else "") for sql in statements]
+        locking = (trigger_made, "execute block as begin end")
+        return [Statement(sql, self.label if sql in locking else "") for sql in statements]
 
-    def action(self, shape: TableShape) -> str:
+    def action(self, shape: TableShape, *, zones: bool) -> str:
         """The trigger from its event on."""
-        return f"active after insert or update or delete position 32000 {self.body(shape)}"
+        return f"active after insert or update or delete position 32000 {self.body(shape, zones=zones)}"
 
-    def body(self, shape: TableShape) -> str:
+    def body(self, shape: TableShape, *, zones: bool) -> str:
+        """What the trigger does; zones: in a server that has time zones, where each session chooses its own and the
+        clock must be read by none of them."""
+        epoch = _EPOCH_UTC if zones else EPOCH
+        moment = (
+            f"dateadd(millisecond, datediff(millisecond from {epoch} to current_timestamp), {EPOCH})"
+            if zones
+            else "current_timestamp"
+        )
         columns = shape.pick(self.capture.columns)
         changed = " or ".join(
             types.differs(f"old.{self.quote(c.name)}", f"new.{self.quote(c.name)}", c.native) for c in columns
         )
         trouble, capture = self.ours(TROUBLE), text(self.capture.id)
+        post = f"post_event {text(self.prefix)}; " if self.notifies else ""
         # The mark is written once, and what stands in the way of the mark is let go too.
         mark = (
             f"begin if (not exists (select 1 from {trouble} where capture = {capture})) then "
-            f"insert into {trouble} (capture, since) values ({capture}, current_timestamp); when any do begin end end"
+            f"insert into {trouble} (capture, since) values ({capture}, {moment}); when any do begin end end"
         )
         sql = (
-            f"as begin if (gen_id({self.ours(LEASE)}, 0) > datediff(second from {EPOCH} to current_timestamp)) then "
-            f"begin if (deleting) then {self._insert('D', columns, 'old')}; "
-            f"else begin {self._insert('U', columns, 'new')}; "
-            f"if (updating and ({changed})) then {self._insert('U', columns, 'old')}; end "
+            f"as begin if (gen_id({self.ours(LEASE)}, 0) > datediff(second from {epoch} to current_timestamp)) then "
+            f"begin if (deleting) then {self._insert('D', columns, 'old', moment)}; "
+            f"else begin {self._insert('U', columns, 'new', moment)}; "
+            f"if (updating and ({changed})) then {self._insert('U', columns, 'old', moment)}; end "
+            f"{post}"
             f"when any do {mark} end end"
         )
         return marks.marked(sql, self.facts, after="as begin ")
@@ -135,15 +147,20 @@ class Rendering:
 
     def replace(self, shape: TableShape) -> Statement:
         """The trigger, in one step: no write meets none."""
-        sql = f"create or alter trigger {self.trigger} for {self.quote(self.capture.table)} {self.action(shape)}"
+        made = f"create or alter trigger {self.trigger} for {self.quote(self.capture.table)}"
+        without, with_ = (text(f"{made} {self.action(shape, zones=zones)}") for zones in (False, True))
+        sql = (
+            "execute block as begin if (rdb$get_context('SYSTEM', 'ENGINE_VERSION') starting with '3.') then "
+            f"execute statement {without}; else execute statement {with_}; end"
+        )
         return Statement(sql, self.label)
 
-    def _insert(self, op: str, columns: Sequence[Column], row: str) -> str:
+    def _insert(self, op: str, columns: Sequence[Column], row: str, moment: str) -> str:
         listed = ", ".join(f"k{i}" for i in range(len(columns)))
         values = ", ".join(f"{row}.{self.quote(c.name)}" for c in columns)
         return (
             f"insert into {self.events} (id, x, op, version, noted, {listed}) values (gen_id({self.ours(NUMBERS)}, 1), "
-            f"current_transaction, '{op}', {self.capture.version}, current_timestamp, {values})"
+            f"current_transaction, '{op}', {self.capture.version}, {moment}, {values})"
         )
 
     def remove(self) -> list[Statement]:
@@ -169,21 +186,23 @@ class Rendering:
         }
         if trigger is None and not events:
             return CaptureState(False)
-        outdated = trigger is not None and shape is not None and self._made_by_another(trigger[3], shape)
+        zones = session.raw.zones
+        outdated = trigger is not None and shape is not None and self._made_by_another(trigger[3], shape, zones)
         return CaptureState(
             True,
             tuple(self._problems(session, shape, trigger, events)),
-            ("another version made the trigger",) if outdated else (),
+            ("another version, or another wakeUp, made the trigger",) if outdated else (),
         )
 
-    def _made_by_another(self, body: str, shape: TableShape) -> bool:
+    def _made_by_another(self, body: str, shape: TableShape, zones: bool) -> bool:
         if any(shape.column(name) is None for name in self.capture.columns):
             return False
-        return _normal(body) != _normal(self.body(shape)) and marks.whole(body, self.facts)
+        return _normal(body) != _normal(self.body(shape, zones=zones)) and marks.whole(body, self.facts)
 
     def _problems(
         self, session: Session, shape: TableShape | None, trigger: tuple[str, int, int, str] | None, events: set[str]
     ) -> Iterable[str]:
+        zones = session.raw.zones
         if not events:
             yield f"the event table {self.capture.event_table} is missing"
         if shape is None:
@@ -201,14 +220,16 @@ class Rendering:
         elif trigger[2]:
             yield "the trigger is inactive"
         elif (trigger[0], trigger[1]) != (folded(self.capture.table), AFTER_ANY) or (
-            _normal(trigger[3]) != _normal(self.body(shape)) and not self._made_by_another(trigger[3], shape)
+            _normal(trigger[3]) != _normal(self.body(shape, zones=zones))
+            and not self._made_by_another(trigger[3], shape, zones)
         ):
             yield "the trigger is not the one that was planned"
         trouble = session.row(
             f"select first 1 since from {self.ours(TROUBLE)} where capture = :id order by since", id=self.capture.id
         )
         if trouble:
-            yield f"a trigger could not note a change since {trouble[0]} (the server's time)"
+            where = "UTC" if zones else "the server's time"
+            yield f"a trigger could not note a change since {trouble[0]} ({where})"
 
 
 def _normal(body: str) -> str:

@@ -244,6 +244,16 @@ def _touched(statement: Any) -> int:
     return count
 
 
+def _server(address: Address) -> tuple[str, int]:
+    return address.host or "127.0.0.1", address.port or 3050
+
+
+def dsn(address: Address) -> str:
+    """Where the database is, as the client library takes it."""
+    host, port = _server(address)
+    return address.path or f"{host}/{port}:{address.database}"
+
+
 def connect(address: Address, role: Role, timeout: float) -> Connection:
     """A connection in UTF8 and SQL dialect 3."""
     if address.options:
@@ -254,14 +264,15 @@ def connect(address: Address, role: Role, timeout: float) -> Connection:
             "server agree on",
             path="spec.tls.mode",
         )
-    where = address.path
-    if not where:
-        host, port = address.host or "127.0.0.1", address.port or 3050
+    if not address.path:
         # The client library waits for minutes where nobody answers.
-        socket.create_connection((host, port), timeout).close()
-        where = f"{host}/{port}:{address.database}"
+        socket.create_connection(_server(address), timeout).close()
     raw = fdb.connect(
-        dsn=where, user=address.username or None, password=address.password or None, charset="UTF8", sql_dialect=3
+        dsn=dsn(address),
+        user=address.username or None,
+        password=address.password or None,
+        charset="UTF8",
+        sql_dialect=3,
     )
     try:
         return Connection(raw, role)

@@ -9,7 +9,7 @@ from pantograph import errors
 from pantograph.api.expressions import Expression
 from pantograph.dialects import base
 from pantograph.dialects.base import verbatim
-from pantograph.dialects.firebird import bulk, capture, connections, expressions, inspection, types, windows
+from pantograph.dialects.firebird import bulk, capture, connections, expressions, inspection, listening, types, windows
 from pantograph.dialects.firebird.identifiers import LONGEST, folded, text
 from pantograph.model import names
 from pantograph.model.changes import Capture
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 _LONGEST_PREFIX = 12
+_LONGEST_LATER = 63
+"""Characters of a name in Firebird 4 and later."""
 
 
 class Firebird(base.Dialect):
@@ -95,7 +97,8 @@ class Firebird(base.Dialect):
     # -- inspection --------------------------------------------------------------------------------------------------
 
     def shape(self, session: base.Session, schema: str, table: str) -> TableShape | None:
-        return inspection.shape(session, table) if len(table.encode()) <= LONGEST else None
+        fits = len(table) <= _LONGEST_LATER if session.raw.zones else len(table.encode()) <= LONGEST
+        return inspection.shape(session, table) if fits else None
 
     def tables(self, session: base.Session, schema: str) -> list[str]:
         return inspection.tables(session, folded(f"{self.prefix}_"))
@@ -150,7 +153,7 @@ class Firebird(base.Dialect):
         return capture.leave_home(self.prefix, self.ours)
 
     def _rendering(self, capture_: Capture) -> capture.Rendering:
-        return capture.Rendering(capture_, self.prefix, self.quote, self.ours)
+        return capture.Rendering(capture_, self.prefix, self.quote, self.ours, notifies=self.address.notifies)
 
     def install(self, capture: Capture, shape: TableShape) -> list[base.Statement]:
         return self._rendering(capture).create(shape)
@@ -168,7 +171,7 @@ class Firebird(base.Dialect):
         return capture.BLIND_SPOTS
 
     def now(self) -> str:
-        # By the server's own clock and time zone, of which Firebird 3 does not tell; it is compared with itself alone.
+        # By the server's own clock and, in Firebird 3, its own time zone; it is compared with itself alone.
         return f"(datediff(millisecond from {capture.EPOCH} to cast('NOW' as timestamp)) / 1000e0)"
 
     # A row that came out of a backup was written by another transaction than the one it names.
@@ -183,6 +186,10 @@ class Firebird(base.Dialect):
 
     def reader(self, captures: Sequence[Capture]) -> windows.Reader:
         return windows.Reader(self, captures)
+
+    def listener(self, session: base.Session) -> base.Listener:
+        at = self.address
+        return listening.Events(session, connections.dsn(at), at.username, at.password, self.prefix)
 
     # -- reading rows ------------------------------------------------------------------------------------------------
 
@@ -340,7 +347,8 @@ class Firebird(base.Dialect):
 def _refuse_long(name: str) -> None:
     if len(name.encode()) > LONGEST:
         raise errors.SpecError(
-            f"{name!r} is longer than {LONGEST} bytes, which is all that a name has in Firebird 3; give another one",
+            f"{name!r} is longer than {LONGEST} bytes, which is all that a name has in Firebird 3; give another one, "
+            "or make the table yourself on a later server",
             path="spec.destination",
         )
 

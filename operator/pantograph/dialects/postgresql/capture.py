@@ -22,6 +22,9 @@ Quote = Callable[[str], str]
 PULSE = "pulse"
 # `lease.until` again, kept by a trigger of ours on that table: a sequence is read for a fifth of what a table costs.
 LEASE = "lease_until"
+# Until when a trigger tells who listens, in seconds since the epoch; made where it may have to (`Address.notifies`).
+TELLING = "telling_until"
+SEQUENCES = (PULSE, LEASE, TELLING)
 # What `fits` and `follow_lease` are for is said where they are made.
 SHARED_FUNCTIONS = ("fits(regclass, regclass, text[])", "follow_lease()")
 
@@ -34,8 +37,8 @@ _EVENTS_OID = "<events>"
 class Rendering:
     """The statements of one capture, in one schema of ours."""
 
-    def __init__(self, capture: Capture, schema: str, quote: Quote) -> None:
-        self.capture, self.schema, self.quote = capture, schema, quote
+    def __init__(self, capture: Capture, schema: str, quote: Quote, *, notifies: bool = False) -> None:
+        self.capture, self.schema, self.quote, self.notifies = capture, schema, quote, notifies
 
     # -- names -------------------------------------------------------------------------------------------------------
 
@@ -129,6 +132,7 @@ end"""),
             f"create or replace function {self.ours('fits')}(source regclass, events regclass, names text[]) "
             f"returns boolean language plpgsql immutable as {literal(_FITS)}",
             f"revoke all on function {self.ours('fits')}(regclass, regclass, text[]) from public",
+            *([f"create sequence if not exists {self.ours(TELLING)}"] if self.notifies else []),
         ]
 
     def _function(self, what: str, body: str) -> str:
@@ -195,17 +199,25 @@ end""")
             picked += f"{''.join(f', e.k{i}' for i in indexes)} from {source} e ({columns})"
         names = _text_array([column.name for column in shape.pick(self.capture.columns)])
         captures = self.ours("captures")
+        now = "pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())"
+        # Behind the pulse, which a reader that lies down looks at once more after it has asked to be told. The same for
+        # each of a transaction's statements, so that it is sent once.
+        notify = f"""
+        if pg_catalog.pg_sequence_last_value({literal(self.ours(TELLING))}::pg_catalog.regclass)
+            operator(pg_catalog.>) {now} then
+          perform pg_catalog.pg_notify({literal(self.schema)}, '');
+        end if;"""
         return f"""
 declare
   ignored pg_catalog.int8;
 begin
   if {self.ours("fits")}('{shape.identity}'::pg_catalog.regclass, '{_EVENTS_OID}'::pg_catalog.regclass, {names}) then
     if pg_catalog.pg_sequence_last_value({literal(self.ours(LEASE))}::pg_catalog.regclass)
-        operator(pg_catalog.>) pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) then
+        operator(pg_catalog.>) {now} then
       insert into {self.events} ({into}) select {picked};
       if found then
         ignored := pg_catalog.setval({literal(self.ours(PULSE))}::pg_catalog.regclass,
-          pg_catalog.pg_current_xact_id()::pg_catalog.text::pg_catalog.int8);
+          pg_catalog.pg_current_xact_id()::pg_catalog.text::pg_catalog.int8);{notify if self.notifies else ""}
       end if;
     end if;
   else
@@ -311,7 +323,7 @@ end""")
         for what, body in self.bodies(shape).items():
             there = functions.get(self.function_name(what), "")
             if there != body.replace(_EVENTS_OID, str(events)) and self._whole(what, there, shape, events):
-                yield f"another version made the trigger function {self.function_name(what)}"
+                yield f"another version, or another wakeUp, made the trigger function {self.function_name(what)}"
 
     def _whole(self, what: str, there: str, shape: TableShape, events: int) -> bool:
         named = there.replace(f"'{events}'::pg_catalog.regclass", f"'{_EVENTS_OID}'::pg_catalog.regclass")

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 from pantograph import errors
 from pantograph.api.expressions import Expression
 from pantograph.dialects import base
-from pantograph.dialects.postgresql import bulk, capture, connections, expressions, grants, inspection, types, windows
+from pantograph.dialects.postgresql import (
+    bulk,
+    capture,
+    connections,
+    expressions,
+    grants,
+    inspection,
+    listening,
+    types,
+    windows,
+)
 from pantograph.dialects.postgresql import lines as rows_as_lines
 from pantograph.model.changes import Capture
 from pantograph.model.mirrors import Mapped, Mirror
@@ -196,7 +206,8 @@ class PostgreSQL(base.Dialect):
     def leave_home(self) -> list[str]:
         schema, ours = self.quote(self.address.capture_schema), capture.literal
         there = f"to_regnamespace({ours(schema)})"
-        shared = f"({ours(capture.PULSE)}, {ours(capture.LEASE)})"
+        shared = f"({', '.join(map(ours, capture.SEQUENCES))})"
+        sequences = ", ".join(map(self.ours, capture.SEQUENCES))
         functions = ", ".join(f"{schema}.{signature}" for signature in capture.SHARED_FUNCTIONS)
         # A schema that somebody else made for us stays.
         body = f"""
@@ -205,7 +216,7 @@ begin
     return;
   end if;
   drop function if exists {functions};
-  drop sequence if exists {self.ours(capture.PULSE)}, {self.ours(capture.LEASE)};
+  drop sequence if exists {sequences};
   if not exists (select from pg_proc where pronamespace = {there})
     and (select pg_has_role(nspowner, 'usage') from pg_namespace where oid = {there}) then
     drop schema {schema};
@@ -214,7 +225,7 @@ end"""
         return [f"do {ours(body)}"]
 
     def _rendering(self, capture_: Capture) -> capture.Rendering:
-        return capture.Rendering(capture_, self.address.capture_schema, self.quote)
+        return capture.Rendering(capture_, self.address.capture_schema, self.quote, notifies=self.address.notifies)
 
     def install(self, capture: Capture, shape: TableShape) -> list[base.Statement]:
         return self._rendering(capture).create(shape)
@@ -230,7 +241,20 @@ end"""
         if shape.partitioned:
             spots.append("Attaching or detaching a partition: rows come and go without a trigger.")
         spots.append("A table that is put in this one's place by renaming (online schema changers).")
+        if self.address.notifies:
+            spots.append(
+                "With wakeUp: Notify, PostgreSQL refuses PREPARE TRANSACTION after a write that is to wake us, "
+                "and its commit where the queue of notifications is full (who listens keeps a transaction open)."
+            )
         return tuple(spots)
+
+    def listener(self, session: base.Session) -> base.Listener:
+        return listening.Notifications(session, self.quote(self.address.capture_schema))
+
+    def tell(self, session: base.Session, seconds: float) -> None:
+        # At once, and not with a commit.
+        until = f"cast({self.now()} + {float(seconds)} as bigint)" if seconds else "1"
+        session.rows(f"select setval(cast(:name as regclass), {until})", name=self.ours(capture.TELLING))
 
     def now(self) -> str:
         return "cast(extract(epoch from clock_timestamp()) as double precision)"

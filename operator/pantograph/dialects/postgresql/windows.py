@@ -49,7 +49,7 @@ class PostgreSQLWindows(WindowReader):
 
     def __init__(self, dialect: PostgreSQL, captures: Sequence[Capture]) -> None:
         super().__init__(dialect, captures)
-        self._pulse, self._bound = -1, -1
+        self._pulse, self._bound, self._restless = -1, -1, True
         # What `pending` has counted and where `page_end` has cut: both are facts about a window that never grow.
         self._counted: dict[tuple[str, Window], int] = {}
         self._pages: dict[tuple[str, Window, int, int], tuple[int, int]] = {}
@@ -72,9 +72,16 @@ class PostgreSQLWindows(WindowReader):
             self._pulse, self._bound = pulse, -1
         if self._bound < 0:
             if not snapshot.ended(pulse):
+                self._restless = True
                 return f"{pulse} {text}"
             self._bound = snapshot.xmax + (age + 3 - snapshot.xmax) % (1 << 32)
-        return f"{pulse} {','.join(map(str, snapshot.running_below(self._bound)))}"
+        running = snapshot.running_below(self._bound)
+        self._restless = bool(running)
+        return f"{pulse} {','.join(map(str, running))}"
+
+    @property
+    def restless(self) -> bool:
+        return self._restless
 
     def open(self, session: Session, floors: Sequence[Position]) -> Position:
         # Both in one message: what a turn costs is counted in round trips.
