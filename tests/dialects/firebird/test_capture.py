@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+
 import pytest
 
 from pantograph.dialects import base, marks
 from pantograph.dialects.firebird import capture
+from pantograph.model import names
+from pantograph.model.changes import Capture
 from pantograph.pipeline import checkpoints
 
 
@@ -156,6 +161,20 @@ def test_any_name(world, name):
     world.run(f"insert into {quoted} values (1, 1)")
     assert world.noted(capture) == [("U", 1)]
     assert world.state(capture).healthy
+
+
+def test_who_writes_between_two_steps_of_an_installation_or_a_removal_succeeds(world):
+    world.run("create table fresh (id integer not null primary key, v integer)")
+    shape, identity = world.shape("fresh"), names.capture_id("", "fresh")
+    event_table = world.dialect.event_table(identity, "", "fresh")
+    fresh = Capture(identity, "", "fresh", ("id",), ("id",), event_table, 1)
+    written = itertools.count()
+    for statement in [*world.dialect.install(fresh, shape), *world.dialect.uninstall(fresh)]:
+        world.admin.direct(statement.sql)
+        # Another session has yet to read the rights; one that knows them would go on with what it knows.
+        with contextlib.closing(world.database.app()) as another:
+            another.cursor().execute(f"insert into fresh values ({next(written)}, 1)")
+    assert world.run("select count(*) from fresh") == [(next(written),)]
 
 
 def test_removing_leaves_nothing(world, items):

@@ -76,6 +76,12 @@ class Rendering:
         bare = self.bare(self.capture.event_table)
         index = self.quote(names.ours(f"{self.prefix}_x", self.capture.table, self.capture.id, LONGEST))
         trigger, trigger_made = self.trigger, self.replace(shape).sql
+        # Nothing can be granted to a trigger that is not there, and while one lacks a grant every write fails.
+        begun = unless(
+            exists("rdb$triggers", "rdb$trigger_name", folded(self.trigger_name)),
+            f"create trigger {trigger} for {self.quote(self.capture.table)} inactive after insert or update or delete "
+            "as begin end",
+        )
         statements = [
             unless(
                 relation_exists(bare),
@@ -95,15 +101,16 @@ class Rendering:
             statements.append(unless(there, f"alter table {self.events} add {column}"))
         statements += [
             f"delete from {self.ours(TROUBLE)} where capture = {text(self.capture.id)}",
-            trigger_made,
+            begun,
             f"grant insert on {self.events} to trigger {trigger}",
             f"grant select, insert on {self.ours(TROUBLE)} to trigger {trigger}",
             f"grant usage on sequence {self.ours(NUMBERS)} to trigger {trigger}",
             f"grant usage on sequence {self.ours(LEASE)} to trigger {trigger}",
+            trigger_made,
             # Waits, by its lock, for the transactions that may not know the trigger (`inspection.in_the_way`).
             "execute block as begin end",
         ]
-        locking = (trigger_made, "execute block as begin end")
+        locking = (begun, trigger_made, "execute block as begin end")
         return [Statement(sql, self.label if sql in locking else "") for sql in statements]
 
     def action(self, shape: TableShape, *, zones: bool) -> str:
