@@ -312,7 +312,8 @@ class MySQL(base.Dialect):
         mark = target.line_bytes
         if mark is None or not lines.possible(mirror) or not target.takes_lines(writer):
             return None
-        flow = lines.Flow(session, lines.statement(mirror, sql, mark, direct=direct), params)
+        statement = lines.statement(mirror, sql, mark, direct=direct, slow_replace=self.variant.slow_replace)
+        flow = lines.Flow(session, statement, params)
         staged = target.take_lines(writer, mirror, flow, direct=direct)
         return staged if direct else dataclasses.replace(staged, present=flow.rows - flow.absent, absent=flow.absent)
 

@@ -17,6 +17,8 @@ from pantograph.model.types import Kind
 
 _ROWS = 5000
 _BYTES = 8 * 1024 * 1024
+_LONG = 4096
+"""Bytes from which on a slow REPLACE is slower than an expression, which costs short texts twice as much."""
 
 
 def possible(mirror: Mirror) -> bool:
@@ -27,28 +29,33 @@ def possible(mirror: Mirror) -> bool:
     )
 
 
-def statement(mirror: Mirror, sql: str, bytes_mark: str, *, direct: bool) -> str:
-    """A SELECT of one line for each row that `sql` yields; its parameters are those of `sql`."""
+def statement(mirror: Mirror, sql: str, bytes_mark: str, *, direct: bool, slow_replace: bool = False) -> str:
+    """A SELECT of one line for each row that `sql` yields; its parameters are those of `sql`. slow_replace: see
+    `Variant`."""
     fields = [] if direct else ["q.present"]
     for i, column in enumerate(mirror.columns):
         # Not IFNULL: the server makes NULL of a text, too, that is longer than it may send, and then so is the line.
-        fields.append(f"if(q.c{i} is null, '\\\\N', {_field(f'q.c{i}', column, bytes_mark)})")
+        fields.append(f"if(q.c{i} is null, '\\\\N', {_field(f'q.c{i}', column, bytes_mark, slow_replace)})")
     parts = ", '\\t', ".join(fields)
     # As bytes, or the driver would decode what is to be encoded again.
     return f"select cast(concat({parts}) as binary) from ({sql}) q"
 
 
-def _field(expression: str, column: Mapped, bytes_mark: str) -> str:
+def _field(expression: str, column: Mapped, bytes_mark: str, slow_replace: bool) -> str:
     kind = column.source_type.kind
     if kind is Kind.BYTES:
         mark = bytes_mark.replace("\\", "\\\\")
         return verbatim(f"concat('{mark}', lower(hex({expression})))")
     if kind in (Kind.TEXT, Kind.JSON):
         # On bytes, which costs half: what is escaped is ASCII, and no part of another character in UTF-8.
-        text = f"cast(convert({expression} using utf8mb4) as binary)"
+        text = long = f"cast(convert({expression} using utf8mb4) as binary)"
         for found, written in (("\\\\", "\\\\\\\\"), ("\\t", "\\\\t"), ("\\n", "\\\\n"), ("\\r", "\\\\r")):
             text = f"replace({text}, '{found}', '{written}')"
-        return text
+            # In a pattern, and in what takes its place, a backslash is written as two.
+            pattern, instead = found.replace("\\\\", "\\" * 4), written.replace("\\\\", "\\" * 4)
+            long = f"regexp_replace({long}, '{pattern}', '{instead}')"
+        never_long = 0 < column.source_type.length * 4 < _LONG
+        return text if never_long or not slow_replace else f"if(octet_length({expression}) < {_LONG}, {text}, {long})"
     if kind in (Kind.UUID, Kind.OTHER):
         # Beside one of these types of the server's, any other text is taken for one, and is NULL for being none.
         return f"cast({expression} as char)"

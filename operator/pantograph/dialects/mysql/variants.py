@@ -58,6 +58,9 @@ class Variant(abc.ABC):
     garbles_backticks: ClassVar[bool] = False
     """Does the catalog spoil a trigger's text where a name in it has a backtick?"""
 
+    slow_replace: ClassVar[bool] = False
+    """Does REPLACE move all that follows at each place it finds? A second for a text of some hundred kilobytes."""
+
     shows_triggers: ClassVar[bool] = True
     """Does the catalog show a table's triggers to everybody who may write it?"""
 
@@ -132,6 +135,7 @@ class MariaDBVariant(Variant):
     writes = "Handler_write"
     more_types = frozenset({"inet4", "inet6"})
     lease = "lease_until"
+    slow_replace = True
 
     def lease_home(self, ours: Name) -> list[str]:
         # NOCACHE: what is stored is what was set. It is only read and set, never drawn from.
