@@ -115,12 +115,14 @@ class World:
         identity = names.capture_id("", table)
         event_table = self.dialect.event_table(identity, "", table)
         capture = Capture(identity, "", table, key, tuple(columns or key), event_table, version)
-        # As the product does it: DDL of ours waits for nobody, and the server's own threads (statistics, purge) lock
-        # a table for a moment now and then.
-        statements = tuple(self.dialect.install(capture, shape))
-        execute.run(self.admin, self.dialect, Action(identity, f"the capture of {table}", statements))
+        self.execute(self.dialect.install(capture, shape))
         self.captures[table] = capture
         return capture
+
+    def execute(self, statements):
+        """As the product does it: DDL of ours waits for nobody, and comes again. The server's own threads (statistics,
+        purge) lock a table for a moment now and then."""
+        execute.run(self.admin, self.dialect, Action("", "a step of a test", tuple(statements)))
 
     def noted(self, capture):
         """Operation and captured columns of all events, in order."""

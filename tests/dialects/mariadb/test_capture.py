@@ -92,8 +92,7 @@ def test_any_name(world, name):
     world.run(f"insert into {quoted} values (1, 'a')")
     assert keys(world, capture) == [("I", 1)]
     assert world.dialect.capture_state(world.admin, capture, world.shape(name)).healthy
-    for statement in world.dialect.uninstall(capture):
-        world.admin.direct(statement.sql)
+    world.execute(world.dialect.uninstall(capture))
     assert not world.dialect.capture_state(world.admin, capture, world.shape(name)).installed
 
 
@@ -127,8 +126,7 @@ def test_the_applications_own_triggers_stay(world):
     world.run("insert into items values (1, 1)")
     assert keys(world, capture) == [("I", 1)]
     assert world.run("select * from log") == ((1,),)
-    for statement in world.dialect.uninstall(capture):
-        world.admin.direct(statement.sql)
+    world.execute(world.dialect.uninstall(capture))
     assert [row[0] for row in world.run("show triggers")] == ["log_items"]
 
 
@@ -291,8 +289,7 @@ def _there(world):
 
 
 def test_removing_leaves_nothing(world, items):
-    for statement in world.dialect.uninstall(items):
-        world.admin.direct(statement.sql)
+    world.execute(world.dialect.uninstall(items))
     for name in ("control", "lease", "captures"):
         world.admin.direct(f"drop table {world.dialect.ours(name)}")
     for sql in world.dialect.leave_home():

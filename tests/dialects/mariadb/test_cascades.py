@@ -13,6 +13,7 @@ import time
 import pymysql
 import pytest
 
+from pantograph.apply import execute
 from pantograph.dialects.base import CaptureState
 from pantograph.reconcile import sourcetables
 from pantograph.reconcile.observed import TableSeen
@@ -231,11 +232,12 @@ def test_any_name_and_any_type_of_key(world):
     }  # fmt: skip
     assert one.change(f"delete from {u}")[down] == {("x", b"\x00\xff", "é"), ("y", b"", "b")}
     world.admin.rollback()
-    for statement in [
-        *world.dialect.leftovers(world.admin, one.captures[down], None),
-        *world.dialect.uninstall(one.captures[down]),
-    ]:
-        world.admin.direct(statement.sql)
+    world.execute(
+        [
+            *world.dialect.leftovers(world.admin, one.captures[down], None),
+            *world.dialect.uninstall(one.captures[down]),
+        ]
+    )
     assert triggers(world) == []
 
 
@@ -614,10 +616,9 @@ def _mend(world, capture):
     left = tuple(world.dialect.leftovers(world.admin, capture, shape))
     seen = TableSeen("", capture.table, shape, capture, state, leftovers=left)
     found = sourcetables.plan("test", world.dialect, seen, dataclasses.replace(capture))
-    statements = [statement for action in found for statement in action.statements]
-    for statement in statements:
-        world.admin.direct(statement.sql)
-    return statements
+    for action in found:
+        execute.run(world.admin, world.dialect, action)
+    return [statement for action in found for statement in action.statements]
 
 
 def _problems(world, capture):
@@ -650,8 +651,11 @@ def test_a_missing_a_foreign_and_a_useless_trigger_are_problems_and_are_mended(w
     capture = world.capture("b")
     (gone,) = [name for name, table, event in triggers(world) if (table, event) == ("a", "DELETE")]
     (other,) = [name for name, table, event in triggers(world) if (table, event) == ("a", "UPDATE")]
-    world.admin.direct(f"drop trigger {gone}")
-    world.run(f"drop trigger {other}", f"create trigger {other} before update on a for each row begin end")
+    world.run(
+        f"drop trigger {gone}",
+        f"drop trigger {other}",
+        f"create trigger {other} before update on a for each row begin end",
+    )
     assert _problems(world, capture) == (
         "the trigger for delete on a, from which a foreign key cascades, is missing",
         "the trigger for update on a is not the one that was planned",
@@ -703,8 +707,7 @@ def test_removing_takes_the_triggers_off_all_tables(world):
     for capture in captures:
         left = world.dialect.leftovers(world.admin, capture, None)
         assert {statement.locks for statement in left} == set("abc"[: 1 if capture.table == "b" else 3])
-        for statement in [*left, *world.dialect.uninstall(capture)]:
-            world.admin.direct(statement.sql)
+        world.execute([*left, *world.dialect.uninstall(capture)])
         assert world.dialect.capture_state(world.admin, capture, None) == CaptureState(False)
     assert triggers(world) == []
 
@@ -769,8 +772,7 @@ def test_a_parent_that_we_may_not_watch_is_named_with_the_grant_that_would_do(wo
     assert down.change(f"delete from {name}.a where id = 1")["b"] == {(1,)}
     left = world.dialect.leftovers(world.admin, down.captures["b"], None)
     assert {statement.locks for statement in left} == {f"{name}.a", f"{name}.m"}
-    for statement in left:
-        world.admin.direct(statement.sql)
+    world.execute(left)
     root.execute(f"select * from information_schema.triggers where trigger_schema = '{name}'")
     assert root.fetchall() == ()
 
