@@ -184,6 +184,7 @@ class Process:
             self._until_loaded(source)
             self._housekeeping(source)
             self._wait(source, failed)
+            self._register_late(source)
         finally:
             self._end_round()
 
@@ -243,6 +244,16 @@ class Process:
                 tried = set(self._to_widen)
                 failed = self._retry(source, failed)
                 retry_at = now + RETRY_FAILED_EVERY
+
+    def _register_late(self, source: Source) -> None:
+        """Who began and ended within a second (`run --once`) is known to the source all the same; not to one that does
+        not answer, for nobody waits for that when told to stop."""
+        if self._has_news_for(source) and source.side_lock.acquire(timeout=1.0):
+            try:
+                with contextlib.suppress(errors.PantographError):
+                    self._housekeeping(source)
+            finally:
+                source.side_lock.release()
 
     def _has_news_for(self, source: Source) -> bool:
         """Whether a checkpoint holds no nonce yet: it cannot tell a source that went back in time. Or the source does
