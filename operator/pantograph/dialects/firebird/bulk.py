@@ -222,9 +222,7 @@ def _parameters(columns: Sequence[Mapped | None], group: Sequence[Sequence[Any]]
         kind, width = types.plain(native), 16
         if column is not None and types.is_spelled(native):
             kind, width = _wide(_SPELLED, binary=False)
-        elif column is not None and (
-            types.is_text(native) or types.is_blob(native) or types.base_name(native) in _LONG
-        ):
+        elif column is not None and (types.compares_short(native) or types.is_blob(native)):
             longest = max((len(row[i]) for row in group if row[i] is not None), default=0)
             kind, width = _wide(longest, binary=column.destination_type.kind is Kind.BYTES)
         kinds.append(kind)
@@ -237,7 +235,6 @@ def _parameters(columns: Sequence[Mapped | None], group: Sequence[Sequence[Any]]
     return kinds, sum(widths)
 
 
-_LONG = ("char", "varchar")
 _SPELLED = 64
 """Characters of a value that travels as text: 47 of a number, 43 of a time and the name of its zone."""
 

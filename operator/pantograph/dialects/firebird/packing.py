@@ -30,7 +30,7 @@ _WIDTHS = {
     "smallint": 6, "integer": 11, "bigint": 20, "date": 10, "time": 13, "timestamp": 24, "boolean": 5,
     "numeric": 22, "decimal": 22,
 }  # fmt: skip
-_FLOATS = {"float": "float", "double precision": "double precision"}
+_FLOATS = ("float", "double precision")
 _TEXTS = ("char", "varchar", "blob")
 _DIGITS, _EXPONENT, _LENGTH = 17, 5, 4
 _TRUTH = {True: "true ", False: "false"}
@@ -76,7 +76,12 @@ class Packing:
 
     def blocks(self, rows: Sequence[Sequence[Any]]) -> list[tuple[bytes, int]] | None:
         """Rows, `ROWS` of them at most, as pairs of parameters; None where they have no such form."""
-        columns = list(zip(*rows, strict=True))
+        columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+        try:
+            for place in self._bodies:
+                columns[place] = [value.encode() if isinstance(value, str) else value for value in columns[place]]
+        except UnicodeEncodeError:  # half a character, which the server is to refuse
+            return None
         heads = []
         for head, column in zip(self._heads, columns, strict=True):
             places = head(column)
@@ -84,7 +89,7 @@ class Packing:
                 return None
             heads.append(places)
         starts = map("".join, zip(*heads, strict=True))
-        texts = [_bytes(columns[place]) for place in self._bodies]
+        texts = [[value or b"" for value in columns[place]] for place in self._bodies]
         bodies = map(b"".join, zip(*texts, strict=True)) if texts else (b"" for _ in rows)
         packed = [start.encode() + body for start, body in zip(starts, bodies, strict=True)]
         if max(map(len, packed)) > CAPACITY:
@@ -115,7 +120,7 @@ def _form(native: str, at: int) -> tuple[int, Head, str] | None:
         return _DIGITS + _EXPONENT, _doubles, f"{digits} * power(2e0, {exponent})"
     if base in _TEXTS:
         return _LENGTH, _lengths, _read(at, _LENGTH, "int")
-    if base in _WIDTHS and not (base in ("numeric", "decimal") and (types.modifiers(native) or (9,))[0] > 18):
+    if base in _WIDTHS and not types.is_spelled(native):
         width = _WIDTHS[base]
         return width, _booleans if base == "boolean" else _scalars(width), _read(at, width, types.plain(native))
     return None
@@ -167,18 +172,7 @@ def _doubles(column: Sequence[Any]) -> list[str] | None:
 
 
 def _lengths(column: Sequence[Any]) -> list[str] | None:
-    try:
-        sizes = [-1 if value is None else len(value) for value in _bytes_or_null(column)]
-    except UnicodeEncodeError:  # half a character, which the server is to refuse
-        return None
+    sizes = [-1 if value is None else len(value) for value in column]
     if max(sizes) > LONGEST:
         return None
     return ["    " if size < 0 else f"{size:<{_LENGTH}}" for size in sizes]
-
-
-def _bytes_or_null(column: Sequence[Any]) -> list[bytes | None]:
-    return [value.encode() if isinstance(value, str) else value for value in column]
-
-
-def _bytes(column: Sequence[Any]) -> list[bytes]:
-    return [b"" if value is None else value.encode() if isinstance(value, str) else value for value in column]
