@@ -152,16 +152,20 @@ def make_shop(source: TestDatabase) -> None:
         source.execute(f"insert into customers values ({number}, 'name {number}')")
 
 
+def unmirrored(
+    folder: pathlib.Path, source: TestDatabase, destination: TestDatabase, start: Callable[..., Process]
+) -> Site:
+    """The console over a shop and a database, of which nothing is mirrored yet."""
+    make_shop(source)
+    site = Site(folder / "mirror", [*source.manifests(name="shop"), *destination.manifests("destination", name="copy")])
+    site.open(start)
+    return site
+
+
 @pytest.fixture
 def shop(
     tmp_path: pathlib.Path, sqlite_db: Callable[..., TestDatabase], start: Callable[..., Process]
 ) -> tuple[Site, TestDatabase, TestDatabase]:
     """The console over two SQLite files, of which nothing is mirrored yet."""
     source, destination = sqlite_db("source"), sqlite_db("destination")
-    make_shop(source)
-    site = Site(
-        tmp_path / "mirror",
-        [*source.manifests(name="shop"), *destination.manifests("destination", name="copy")],
-    )
-    site.open(start)
-    return site, source, destination
+    return unmirrored(tmp_path, source, destination, start), source, destination

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.console.conftest import Site, make_shop, wait_for
+from tests.console.conftest import unmirrored, wait_for
 
 pytestmark = pytest.mark.full
 
@@ -42,13 +42,7 @@ def between(request, tmp_path, start):
     """The console over two databases of which nothing is mirrored yet."""
     here, there = (request.getfixturevalue(FIXTURES[engine]) for engine in request.param)
     source, destination = (here("source"), there("copy")) if request.param[0] == "sqlite" else (here(), there())
-    make_shop(source)
-    site = Site(
-        tmp_path / "mirror",
-        [*source.manifests(name="shop"), *destination.manifests("destination", name="copy")],
-    )
-    site.open(start)
-    return site, source, destination
+    return unmirrored(tmp_path, source, destination, start), source, destination
 
 
 def asked(database, queries):
