@@ -195,6 +195,9 @@ class Firebird(base.Dialect):
 
     clock = "current_timestamp"
 
+    def streaming_cursor(self, raw: Any) -> Any:
+        return connections.Cursor(raw, packs=True)
+
     def at_most(self, count: int | str, *, ordered: bool = True) -> str:
         return f"rows {count}"
 

@@ -261,8 +261,19 @@ def _octets(expression: str, native_: str) -> str:
 
 
 def decode(type_: LogicalType) -> Callable[[Any], Any] | None:
-    """From what fdb yields to the canonical value, or None where they are the same."""
+    """From what fdb yields, or what has come packed as text, to the canonical value; None where they are the same."""
+    if type_.kind is Kind.DECIMAL and not is_spelled(type_.native):
+        # All digits of its scale, which fdb leaves out at the end and the server's own texts have.
+        return Columnwise(_decimal(type_.scale), passing(str))
     return _DECODERS.get(type_.kind)
+
+
+def _decimal(scale: int) -> Callable[[Any], str]:
+    def decoded(value: Any) -> str:
+        whole, _, digits = _plain_decimal(value).partition(".")
+        return f"{whole}.{digits:0<{scale}}" if scale else whole + ("." + digits if digits else "")
+
+    return decoded
 
 
 def _plain_decimal(value: Any) -> str:
@@ -285,9 +296,9 @@ def _stripped(value: Any) -> str:
 
 _DECODERS: dict[Kind, Callable[[Any], Any]] = {
     Kind.DECIMAL: _plain_decimal,
-    Kind.DATE: _moment,
-    Kind.TIME: _moment,
-    Kind.TIMESTAMP: _moment,
+    Kind.DATE: Columnwise(_moment, passing(str)),
+    Kind.TIME: Columnwise(_moment, passing(str)),
+    Kind.TIMESTAMP: Columnwise(_moment, passing(str)),
     Kind.BYTES: _as_bytes,
     Kind.UUID: _stripped,
 }
