@@ -100,6 +100,8 @@ class Features:
     rows_of_values: bool = True
     # Is there exactly one writer at a time, so that our writes hold up the application's? (Then: one a minute at most.)
     single_writer: bool = False
+    # Does a look whether there is anything new cost little? (Then: oftener.)
+    cheap_look: bool = False
     # Can a running transaction miss a trigger that was installed after it began?
     late_triggers: bool = False
     # Does ALTER TABLE make a table look like another one (its identity changes, for the engine keeps none)?
@@ -233,6 +235,8 @@ class Staged:
     # How many of them are present and absent, where somebody counted.
     present: int | None = None
     absent: int | None = None
+    # Did they come in the order of the key?
+    ordered: bool = False
 
 
 class Counted:

@@ -35,6 +35,8 @@ FIRST_NONCE = 1.0
 QUICKEST_POLL = 0.002
 QUICK_FOR = 1.0
 """After a change the poll stays quick for this long; then it slows down to `pollInterval`."""
+CHEAP_LOOKS = 5
+"""Looks in one `pollInterval` where they cost little (0.2 s: 0.7 % of a core in place of 0.3 %)."""
 PURGE_BATCH = 10_000
 RETRY_FAILED_EVERY = 15.0
 PATIENCE_AT_END = 15.0
@@ -409,7 +411,8 @@ class Process:
         windows = source.dialect.reader(list(source.captures.values()))
         last, changed_at = "", time.monotonic()
         pause = QUICKEST_POLL
-        rest = Rest(source, self.wanted.poll_interval)
+        longest = self.wanted.poll_interval / (CHEAP_LOOKS if source.dialect.features.cheap_look else 1)
+        rest = Rest(source, longest)
         try:
             while not self._halt.is_set():
                 with source.side_lock, source.side.step(steps.LOOK):
@@ -419,7 +422,7 @@ class Process:
                     last, changed_at, pause = token, now, QUICKEST_POLL
                     source.news.publish()
                 elif now - changed_at > QUICK_FOR:
-                    pause = min(self.wanted.poll_interval, pause * 1.3)
+                    pause = min(longest, pause * 1.3)
                 if source.dialect.address.notifies:
                     pause = rest.pause(now - changed_at > QUICK_FOR and not windows.restless, pause)
                 source.woken.wait(pause)

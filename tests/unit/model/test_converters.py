@@ -34,6 +34,8 @@ STORED = st.one_of(
 @given(column=st.one_of(st.lists(STORED, min_size=1), STORED.map(lambda one: [one, one, None])))
 @example(column=[1.0, 2, None, 2**53 + 1])
 @example(column=[0, 1, None])
+@example(column=["2026-01-02\n2026-01-02", "03:04:05\n03:04:05", "2026-01-02 03:04:05\n2026-01-02 03:04:05"])
+@example(column=["2026-01-02 03:04:05\n2026-01-02 03:04:05"])
 def test_a_column_of_sqlite_is_what_its_values_are(type_, column):
     for converter in (values.decoder(type_), values.encoder(type_)):
         if converter is None:

@@ -33,9 +33,11 @@ _BINARY = {
     "timestamp with time zone", "uuid", "json", "jsonb", "interval",
 }  # fmt: skip
 
+_TRUTH = {True: "1", False: "0", None: "\\N"}
 _IS_PRESENT = operator.itemgetter(0)
 
-_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+_MARKS = ("\\", "\n", "\r", "\t")
+_ESCAPES = str.maketrans(dict(zip(_MARKS, ("\\\\", "\\n", "\\r", "\\t"), strict=True)))
 
 Quote = Callable[[str], str]
 
@@ -196,18 +198,25 @@ def _renderer(column: Mapped) -> Callable[[Sequence[Any]], Iterable[str]]:
     match column.source_type.kind:
         case Kind.BOOLEAN:
             # A number that is neither stays one, for the server to refuse.
-            return lambda values: ["\\N" if value is None else _plain(value) for value in values]
+            return lambda values: [_TRUTH.get(value) or str(value) for value in values]
         case Kind.BYTES:
             return lambda values: ["\\N" if value is None else "\\\\x" + value.hex() for value in values]
         case Kind.TEXT | Kind.JSON | Kind.OTHER | Kind.INTERVAL:
-            return lambda values: ["\\N" if value is None else _escaped(str(value), column) for value in values]
+            return lambda values: _escaped(["" if value is None else str(value) for value in values], values, column)
     return lambda values: ["\\N" if value is None else str(value) for value in values]
 
 
-def _escaped(text: str, column: Mapped) -> str:
-    if "\0" in text:
+def _escaped(texts: Sequence[str], values: Sequence[Any], column: Mapped) -> Sequence[str]:
+    together = "".join(texts)
+    if "\0" in together:
         raise _zero(column)
-    return text.translate(_ESCAPES)
+    marked = any(mark in together for mark in _MARKS)
+    del together  # it may be large
+    if marked:
+        texts = [text.translate(_ESCAPES) for text in texts]
+    if None in values:
+        return ["\\N" if value is None else text for text, value in zip(texts, values, strict=True)]
+    return texts
 
 
 def _zero(column: Mapped) -> errors.Rejected:

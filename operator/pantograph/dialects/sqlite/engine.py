@@ -58,6 +58,7 @@ class SQLite(base.Dialect):
         name_limit=120,
         transactional_ddl=True,
         single_writer=True,
+        cheap_look=True,
         capture_lock="the file: other writers wait, readers do not",
         capture_cost="a single write takes up to twice as long where a commit does not wait for the disk, and up to "
         "1.3 times where it does; in bulk, 1.8 to 2.9 times",
@@ -442,11 +443,13 @@ class SQLite(base.Dialect):
         session.direct(f"delete from {table}")
         places = ", ".join("?" * (len(mirror.columns) + 1))
         count = present = 0
+        order = _Order()
         for batch in batches:
             session.many(f"insert into {table} values ({places})", self._encoded(mirror, batch, 1))
             count += len(batch)
             present += sum(row[0] for row in batch)
-        return Staged(f"{table} as s", count, present=present, absent=count - present)
+            order.add([row[1] for row in batch])
+        return Staged(f"{table} as s", count, present=present, absent=count - present, ordered=order.kept)
 
     def unstage(self, session: Session, mirror: Mirror, staged: Staged) -> None:
         session.direct(f"delete from {self._stage_table(mirror)}")
@@ -488,9 +491,11 @@ class SQLite(base.Dialect):
             action = f"update set {sets} where {differs}"
         else:
             action = "nothing"
+        # Rows go into an index side by side; to sort them takes a third of the statement's time.
+        order = "" if staged.ordered else f"order by {', '.join(f's.{column}' for column in key)} "
         return session.run(
             f"insert into {self.table(*mirror.destination)} as d ({', '.join(columns)}) select {picked} "
-            f"from {staged.source} where s.present = 1 order by {', '.join(f's.{column}' for column in key)} "
+            f"from {staged.source} where s.present = 1 {order}"
             f"on conflict ({', '.join(key)}) do {action}"
         )
 
@@ -542,6 +547,22 @@ class SQLite(base.Dialect):
 
     def defers(self, reference: Reference) -> bool:
         return True
+
+
+class _Order:
+    """Did values come in order? Only of what decides nothing but speed: texts may be ordered otherwise in an index."""
+
+    def __init__(self) -> None:
+        self.kept = True
+        self._last: list[Any] = []
+
+    def add(self, values: list[Any]) -> None:
+        """The next ones."""
+        try:
+            self.kept = self.kept and values == sorted(values) and self._last <= values[:1]
+        except TypeError:  # some are NULL, or not of one type
+            self.kept = False
+        self._last = values[-1:]
 
 
 def _as_json(value: Any) -> Any:
