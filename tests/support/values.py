@@ -990,10 +990,6 @@ DECIMALS = [
     ("999999999999.999999", "999999999999.999999"),
     ("10.500000", "10.500000"),
 ]
-# Its driver yields no zeros at the end.
-FIREBIRD_DECIMALS = [
-    (literal, but(text, sqlite={"0.000000": "0", "10.500000": "10.5"}.get(text, text))) for literal, text in DECIMALS
-]
 BINARIES = [("x'00'", "00"), ("x'00ff'", "00ff"), ("x'20'", "20"), ("x'6120'", "6120")]
 PG_BINARIES = [(literal.replace("x'", "'\\x"), text) for literal, text in BINARIES]
 DATES = [("'0001-01-01'", "0001-01-01"), ("'9999-12-31'", "9999-12-31"), ("'2024-02-29'", "2024-02-29")]
@@ -1043,7 +1039,6 @@ KEYS = {
         "varchar(40) character set octets",
         "date",
         "bigint",
-        FIREBIRD_DECIMALS,
     ),
 }
 """By engine and table: its key's columns."""
