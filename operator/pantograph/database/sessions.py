@@ -6,6 +6,7 @@ mistake and raises `RuntimeError` before it is sent, so that no seam goes untest
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
@@ -31,6 +32,15 @@ _FIRST_FETCH = 16
 def _width(row: Sequence[Any]) -> int:
     """About how many bytes a fetched row takes."""
     return 64 + sum(len(value) if isinstance(value, str | bytes) else 8 for value in row)
+
+
+def _ahead(batches: Generator[list[Any], None, None]) -> Generator[list[Any], None, None]:
+    """The same; each is fetched, by another thread, while the one before is worked on."""
+    with contextlib.closing(batches), concurrent.futures.ThreadPoolExecutor(1, "pantograph-fetch") as thread:
+        coming = thread.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = thread.submit(next, batches, None)
+            yield batch
 
 
 class Session:
@@ -79,6 +89,10 @@ class Session:
         return found[0] if found else None
 
     def batches(self, sql: str, rows: int, size: int, /, **params: Any) -> Generator[list[Any], None, None]:
+        batches = self._batches(sql, rows, size, params)
+        return _ahead(batches) if self.dialect.features.fetches_wait else batches
+
+    def _batches(self, sql: str, rows: int, size: int, params: dict[str, Any]) -> Generator[list[Any], None, None]:
         text, bound = self._bind(sql, params)
         self._inside_a_step()
         with self._ours(self._doing()):

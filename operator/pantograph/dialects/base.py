@@ -102,6 +102,8 @@ class Features:
     single_writer: bool = False
     # Does a look whether there is anything new cost little? (Then: oftener.)
     cheap_look: bool = False
+    # Is a fetch of many rows mostly waiting for the server? (Then: the next ones are fetched while some are worked on.)
+    fetches_wait: bool = False
     # Can a running transaction miss a trigger that was installed after it began?
     late_triggers: bool = False
     # Does ALTER TABLE make a table look like another one (its identity changes, for the engine keeps none)?

@@ -1,7 +1,10 @@
 """What the dialect says about a server and its tables, and what its errors say."""
 
+import contextlib
 import hashlib
+import itertools
 import re
+import time
 
 import psycopg2
 import pytest
@@ -69,6 +72,33 @@ def test_rows_are_fetched_in_batches_inside_and_outside_a_transaction(source):
     source.reader.run("begin")
     assert sum(len(batch) for batch in source.reader.batches(sql, 100, 1 << 20)) == 1000
     source.reader.run("rollback")
+
+
+def test_a_batch_is_worked_on_while_the_next_one_is_fetched(source):
+    sql = "select g, clock_timestamp() from generate_series(1, 3000) g"
+    source.reader.run("begin")
+    with contextlib.closing(source.reader.batches(sql, 1000, 1 << 20)) as batches:
+        came = []
+        for batch in batches:
+            time.sleep(0.2)
+            came.append((batch, source.side.row("select clock_timestamp()")[0]))
+    source.reader.run("rollback")
+    assert [row[0] for batch, _ in came for row in batch] == list(range(1, 3001))
+    for (_, done), (batch, _) in itertools.pairwise(came):
+        assert batch[-1][1] < done, "it was there before its turn came"
+
+
+def test_who_stops_reading_or_meets_an_error_has_the_session_back(source):
+    source.reader.run("begin")
+    for batch in source.reader.batches("select g from generate_series(1, 100000) g", 100, 1 << 20):
+        assert batch
+        break
+    assert source.reader.row("select 1") == (1,)
+    with pytest.raises(errors.DatabaseError):
+        for _ in source.reader.batches("select 1 / (900 - g) from generate_series(1, 1000) g", 100, 1 << 20):
+            pass
+    source.reader.run("rollback")
+    assert source.reader.row("select 1") == (1,)
 
 
 # Identity.

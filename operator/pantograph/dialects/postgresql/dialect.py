@@ -39,6 +39,7 @@ class PostgreSQL(base.Dialect):
     default_schema = "public"
     features = base.Features(
         name_limit=63,
+        fetches_wait=True,
         transactional_ddl=True,
         captures_truncate=True,
         catalog_in_snapshot=True,
