@@ -18,11 +18,14 @@ from tests.servers.base import MARK, SIDES, Server, TestDatabase, roles_of
 
 _LIBRARIES = ("UDF", "intl", "lib", "plugins", "plugins.conf", "firebird.msg", "fbtrace.conf")
 
+# Where the package's link to it leads.
+_CHARACTER_SETS = "etc/firebird/*/fbintl.conf"
+
 _NEWEST = debian.Release(
     "firebird",
     ("firebird4.0-server", "firebird4.0-utils"),  # no package's name stands for the newest one
     programs=("usr/lib/firebird/*/bin/firebird", "usr/lib/firebird/*/bin/isql-fb"),
-    files=tuple(f"usr/lib/*/firebird/*/{name}" for name in _LIBRARIES if name != "UDF"),
+    files=(*(f"usr/lib/*/firebird/*/{name}" for name in _LIBRARIES if name != "UDF"), _CHARACTER_SETS),
     libraries=("libicuuc.so.*", "libicui18n.so.*", "libfbclient.so.2"),
 )
 
@@ -248,6 +251,8 @@ class Firebird(Server):
             # Not linked: the server refuses a library that it finds at another path than it asked for.
             if (_installation() / name).exists():
                 processes.run(["cp", "--recursive", "--dereference", str(_installation() / name), str(root)], None)
+        if debian.newest():
+            processes.run(["cp", "--remove-destination", str(_NEWEST.path(_CHARACTER_SETS)), str(root / "intl")], None)
         self._configure(data)
         security = root / "security.fdb"
         script = data / "account.sql"

@@ -65,3 +65,32 @@ def test_a_captured_key_of_a_new_type_is_noted_as_it_is(world):
         "-170141183460469231731687303715884105728",
     )
     assert moments(m) == "2020-01-02 02:04:05.678900"
+
+
+def test_values_of_new_types_are_the_same_where_many_rows_come_packed(world):
+    world.run(
+        "create table news (id integer not null primary key, d numeric(38,4), i int128, f decfloat(16), g decfloat, "
+        "t time with time zone, m timestamp with time zone, p timestamp)",
+        "insert into news values (1, -1234567890123456789012345678901234.5678, "
+        "170141183460469231731687303715884105727, 1.5e-3, 12e300, time '23:59:59.9999 Europe/Berlin', "
+        "timestamp '2020-01-02 03:04:05.6789 Europe/Berlin', timestamp '2020-01-02 03:04:05')",
+        "insert into news (id) values (2)",
+    )
+    mirror = world.mirror(world.capture("news"), "news")
+    sql = f"{world.dialect.chunk(mirror, after=False, upto=False)} order by 2"
+    decoders = [None, *(world.dialect.decode(column.source_type) for column in mirror.columns)]
+
+    def decoded(rows):
+        return [
+            [
+                decode(value) if decode and value is not None else value
+                for decode, value in zip(decoders, row, strict=True)
+            ]
+            for row in rows
+        ]
+
+    packed = [row for batch in world.reader.batches(sql, 1000, 1 << 20) for row in batch]
+    plain = world.reader.rows(sql)
+    assert packed != plain, "they came as text"
+    assert decoded(packed) == decoded(plain)
+    assert decoded(plain)[0][7:] == ["2020-01-02 02:04:05.678900", "2020-01-02 03:04:05"]
