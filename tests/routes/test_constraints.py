@@ -497,7 +497,8 @@ def test_a_key_that_changes_only_in_case(make_pair: MakePair, engine: str) -> No
 
 GENERAL = "utf8mb4_general_ci"
 FINER = {
-    "mariadb": [("utf8mb4_bin", GENERAL, "accents and case"), ("utf8mb4_general_nopad_ci", GENERAL, "trailing blanks")],
+    "mariadb": [("utf8mb4_bin", GENERAL, "accents and case"), ("utf8mb4_general_nopad_ci", GENERAL, "trailing blanks"),
+                (GENERAL, "utf8mb4_unicode_ci", "accents, of another collation")],
     "mysql": [("utf8mb4_bin", GENERAL, "accents and case"), ("utf8mb4_0900_ai_ci", GENERAL, "trailing blanks"),
               ("utf8mb4_0900_as_ci", "utf8mb4_0900_ai_ci", "accents")],
 }  # fmt: skip

@@ -59,7 +59,8 @@ class LogicalType:
     bits: width of integers (8 … 64) and floats (32, 64). length: characters of TEXT, bytes of BYTES.
     precision, scale: digits of DECIMAL. fraction: digits of a second kept by TIME and TIMESTAMP.
     folding: TEXT that takes different texts for equal (case, accents or trailing blanks). apart: which of the three it
-    tells apart all the same; None where that is not known.
+    tells apart all the same; None where that is not known. weights: by which table of letters it folds ("ß" is "s" in
+    one and "ss" in another); "" where that is not known.
     """
 
     kind: Kind
@@ -72,6 +73,7 @@ class LogicalType:
     zoned: bool = False
     folding: bool = False
     apart: frozenset[str] | None = None
+    weights: str = ""
     native: str = ""
 
     def __str__(self) -> str:

@@ -13,7 +13,7 @@ from pantograph.dialects.base import Dialect
 from pantograph.model.changes import Capture
 from pantograph.model.mirrors import CascadedChild, Mapped, Mirror
 from pantograph.model.tables import Column, Reference, TableShape
-from pantograph.model.types import BLANKS, Kind, LogicalType, misfit
+from pantograph.model.types import ACCENTS, BLANKS, Kind, LogicalType, misfit
 from pantograph.pipeline import statements
 
 
@@ -418,6 +418,8 @@ def _check_key(plan: Layout, source: TableShape, target: TableShape) -> None:
         # Where it is not known what an engine folds, its unique key refuses what differs in trailing blanks alone.
         kept = frozenset({BLANKS}) if there.type.apart is None else there.type.apart
         lost = (here.type.apart or frozenset()) - kept
+        if not lost and ACCENTS not in kept and here.type.weights != there.type.weights:
+            lost = frozenset({"accents, of another collation"})
         if lost or not here.type.folding:
             by = " and ".join(sorted(lost)) or "case, accents or trailing blanks"
             raise errors.SpecError(

@@ -95,7 +95,8 @@ def _wider(pair: Pair, origin: Dialect, destination: Dialect) -> Column | None:
         native = destination.native(replace(type_, native="", folding=False), key=pair.key)
     except errors.SpecError:
         return None
-    logical = replace(destination.logical(native), folding=there.type.folding, apart=there.type.apart)
+    same = there.type
+    logical = replace(destination.logical(native), folding=same.folding, apart=same.apart, weights=same.weights)
     fits = misfit(there.type, logical) is None and misfit(here.type, logical) is None
     return replace(there, type=logical, native=native) if fits else None
 

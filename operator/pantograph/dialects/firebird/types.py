@@ -135,7 +135,8 @@ def logical(native: str) -> LogicalType:
         # Trailing blanks count in no collation that compares bytes here. Two keys that differ in nothing else are
         # refused by the destination's unique key and never merged (`bulk.Target.same`), so they are not held back.
         folding = collation(native)[9:].upper() not in ("", "UCS_BASIC", charset(native))
-        return LogicalType(Kind.TEXT, length=first or 1, folding=folding, native=native)
+        weights = collation(native)[9:].upper() if folding else ""
+        return LogicalType(Kind.TEXT, length=first or 1, folding=folding, weights=weights, native=native)
     if name == "blob":
         if "sub_type text" in native.lower() or "sub_type 1" in native.lower():
             return LogicalType(Kind.TEXT, native=native)

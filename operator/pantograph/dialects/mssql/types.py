@@ -108,7 +108,9 @@ def logical(native: str) -> LogicalType:
         # Trailing blanks count under no collation. Keys that differ in nothing else are refused by the destination's
         # unique key and never merged (`bulk.Target.same`), so they are not held back.
         exact = collation(native).upper().endswith(("_BIN", "_BIN2"))
-        return LogicalType(Kind.TEXT, length=_length(name, native, first), folding=not exact, native=native)
+        weights = "" if exact else collation(native)
+        length = _length(name, native, first)
+        return LogicalType(Kind.TEXT, length=length, folding=not exact, weights=weights, native=native)
     if name in _BYTES:
         return LogicalType(Kind.BYTES, length=_length(name, native, first), native=native)
     if name == "rowversion":

@@ -73,8 +73,9 @@ def logical(native: str, length: int = 0, *, json: bool = False) -> LogicalType:
         collated = collation(native)
         folding = collated is None or not collated[1].endswith(("_nopad_bin", "_0900_bin"))
         apart = _apart(collated[1]) if collated and folding else None
+        weights = _weights(collated[1]) if collated and folding else ""
         limit = 0 if name in _UNLIMITED else length
-        return LogicalType(Kind.TEXT, length=limit, folding=folding, apart=apart, native=native)
+        return LogicalType(Kind.TEXT, length=limit, folding=folding, apart=apart, weights=weights, native=native)
     if name in _BYTES:
         return LogicalType(Kind.BYTES, length=0 if name in _UNLIMITED else length, native=native)
     if name in ("time", "datetime", "timestamp"):
@@ -97,6 +98,12 @@ def _apart(collation: str) -> frozenset[str]:
     if collation.endswith("_bin") or "_as_" in collation:
         apart.add(ACCENTS)
     return frozenset(apart)
+
+
+def _weights(collation: str) -> str:
+    """`utf8 unicode 520` of `utf8mb4_unicode_520_nopad_ci`: whose letters are equal. No letter has four bytes."""
+    words = collation.replace("utf8mb4", "utf8").replace("utf8mb3", "utf8").split("_")
+    return " ".join(word for word in words if word not in ("nopad", "bin", "ai", "as", "ci", "cs"))
 
 
 _REWRITTEN = "json of MySQL"
