@@ -24,7 +24,7 @@ CAPACITY = 32_000
 """Bytes of a parameter, below the 32,765 that a VARCHAR may have."""
 LONGEST = 8_000
 """Bytes of a text or a binary value: as many characters of UTF-8, of four bytes each, as a VARCHAR may have."""
-_STATEMENT = 60_000
+STATEMENT = 60_000
 """Characters of a statement, below the 64 KiB that the client library counts up to."""
 _WIDTHS = {
     "smallint": 6, "integer": 11, "bigint": 20, "date": 10, "time": 13, "timestamp": 24, "boolean": 5,
@@ -72,7 +72,7 @@ class Packing:
             f"o = :h + {width}; {' '.join(reads)} "
             f"insert into {table} ({', '.join(names)}) values ({', '.join(values)}); h = :o; n = :n - 1; end end"
         )
-        self.statement = statement if len(statement) < _STATEMENT else ""
+        self.statement = statement if len(statement) < STATEMENT else ""
 
     def blocks(self, rows: Sequence[Sequence[Any]]) -> list[tuple[bytes, int]] | None:
         """Rows, `ROWS` of them at most, as pairs of parameters; None where they have no such form."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pantograph import errors
+from pantograph.dialects.firebird.packing import STATEMENT
 from pantograph.model import converters
 
 _CHARACTERS = 8_000
@@ -63,7 +64,8 @@ class Unpacking:
             columns = [" || '\t' || ".join([*heads, "''"]) + "".join(f" || {body}" for body in bodies)]
             columns += [f"q.a{place}" for place in self._apart]
             names = ", ".join(f"a{place}" for place in range(len(described)))
-            self.sql = f"select {', '.join(columns)} from ({sql}) q ({names})"
+            packed_sql = f"select {', '.join(columns)} from ({sql}) q ({names})"
+            self.sql = packed_sql if len(packed_sql) < STATEMENT else ""
 
     def rows(self, fetched: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
         """The rows of the SELECT that was given. Raises `DatabaseError` where its texts change as one looks."""
