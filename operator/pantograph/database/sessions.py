@@ -1,4 +1,4 @@
-"""A session: one driver connection, used by one thread, that sends statements only inside named steps.
+"""A session: one driver connection, used by one thread at a time, that sends statements only inside named steps.
 
 Steps are the seams where a crash may happen. Tests kill the process at each of them; a statement outside one is a
 mistake and raises `RuntimeError` before it is sent, so that no seam goes untested.
