@@ -328,10 +328,13 @@ _REJECTED = {
     335544347: "not null", 335544558: "check",
     335544914: "length", 335544321: "type", 335544334: "type", 335544916: "type", 335544849: "type",
     335544565: "type", 335544485: "type",
+    # Firebird 4: what follows a time in a text ("… BC") is read as a time zone.
+    335545213: "type", 335545214: "type", 335545215: "type",
 }  # fmt: skip
 
-# Numbers of their own have neither these, of a value that is none of its type, nor what follows.
-_NO_VALUE = ("conversion error", "exceeds the range for valid")
+# Numbers of their own have neither these, of a value that is none of its type, nor what follows. -303 is said of a
+# parameter, with a reason for which an older client library has no words where the server is newer.
+_NO_VALUE = ("conversion error", "exceeds the range for valid", "SQL error code = -303")
 _BLOB_GONE = "BLOB not found"
 
 # Only names are taken out of the server's texts: all else in them may be a value.
