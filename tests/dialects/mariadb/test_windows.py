@@ -345,6 +345,43 @@ def test_a_look_is_cheap_with_many_captures(world):
     assert len(at) < 10_000
 
 
+def test_a_look_asks_no_more_often_however_many_writers_have_rows_open(world, capture):
+    """On a server whose every core is busy each statement waits for its turn, and the window for all of them."""
+    reader = world.windows()
+    selects = "show session status like 'Com_select'"
+
+    def asked():
+        rows = [*world.reader.rows(selects), *reader._witness.raw()(selects)]
+        world.reader.rollback()
+        return sum(int(count) for _, count in rows)
+
+    def look(at):
+        before = asked()
+        at, keys = read(world, capture, at, reader)
+        return at, keys, asked() - before
+
+    def begun(numbers):
+        writers = [world.database.app() for _ in numbers]
+        for number, writer in zip(numbers, writers, strict=True):
+            writer.begin()
+            writer.cursor().execute(f"insert into t values ({number}, 0)")
+            world.run(f"insert into t values ({100 + number}, 0)")
+        return writers
+
+    at, counts = "", []
+    for numbers in (range(1, 3), range(3, 13)):
+        writers = begun(numbers)
+        at, keys, _ = look(at)
+        assert keys == [100 + number for number in numbers]
+        at, keys, waiting = look(at)
+        for writer in writers:
+            writer.commit()
+        at, keys, ending = look(at)
+        assert keys == list(numbers)
+        counts.append((waiting, ending))
+    assert counts[1] == counts[0]
+
+
 def test_pending_counts_up_to_its_limit_and_knows_the_oldest(world, capture):
     world.run("create table u (id int primary key)", "create table idle (id int primary key)")
     other, _ = world.capture("u"), world.capture("idle")

@@ -234,14 +234,19 @@ class Reader(base.WindowReader):
     def _settle(self, session: base.Session, now: float) -> None:
         """Take out of the open ids what this snapshot shows, then what was known to be over before it began."""
         for capture, memory in self._memory.items():
+            # Of all at once: every statement waits for its turn on a server that is busy.
             shows = _Shows(_asking(session), self._tables[capture])
-            for group in memory.groups:
-                if group.absent or shows.ranges(group.sample):
-                    left = positions.without(group.ranges, shows.ranges(group.ranges))
-                    group.ranges, group.absent = positions.without(left, group.absent), []
+            asked = [*_samples(memory), *(r for each in memory.missed for r in each.ranges)]
+            shown = shows.ranges(positions.merged(asked))
+            ended = [group for group in memory.groups if group.absent or positions.common(group.sample, shown)]
+            if large := [r for group in ended if group.sample != group.ranges for r in group.ranges]:
+                shown = positions.merged([*shown, *shows.ranges(positions.merged(large))])
+            for group in ended:
+                left = positions.without(group.ranges, shown)
+                group.ranges, group.absent = positions.without(left, group.absent), []
             memory.groups = [group for group in memory.groups if group.ranges]
             for each in memory.missed:
-                each.ranges = positions.without(each.ranges, shows.ranges(each.ranges))
+                each.ranges = positions.without(each.ranges, shown)
             memory.missed = [each for each in memory.missed if each.ranges]
 
     def _advance(
@@ -293,8 +298,9 @@ class Reader(base.WindowReader):
     def _watch_groups(self, watch: _Query, capture: str, memory: Memory) -> None:
         """Note which held ids have no row any more; the next snapshot, begun after this, decides."""
         shows = _Shows(watch, self._tables[capture])
+        there = shows.ranges(_samples(memory))
         for group in memory.groups:
-            if positions.without(group.sample, shows.ranges(group.sample)):
+            if positions.without(group.sample, there):
                 group.absent = positions.without(group.ranges, shows.ranges(group.ranges))
 
     # -- giving up ---------------------------------------------------------------------------------------------------
@@ -462,6 +468,10 @@ class Reader(base.WindowReader):
                 f"delete d from ({listed}) x straight_join {self._home.ours(capture.event_table)} d on d.id = x.id"
             )
         return deleted
+
+
+def _samples(memory: Memory) -> list[Range]:
+    return positions.merged(r for group in memory.groups for r in group.sample)
 
 
 _Query = Callable[[str], Sequence[Any]]
