@@ -301,6 +301,7 @@ def main() -> int:
     parser.add_argument(
         "--longest-life", type=float, default=12.0, help="seconds until the reflector is killed, at most"
     )
+    parser.add_argument("--writers", type=int, default=8, help="the more there are, the fewer turns come in between")
     arguments = parser.parse_args()
     with servers(arguments.engine) as (source, destination):
         report = stress(
@@ -308,6 +309,7 @@ def main() -> int:
             destination,
             transactions=arguments.transactions,
             seconds=arguments.seconds,
+            writers=arguments.writers,
             longest_life=arguments.longest_life,
         )
     print(arguments.engine, report, flush=True)
