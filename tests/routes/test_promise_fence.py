@@ -15,6 +15,7 @@ import pytest
 from pantograph.reflector import process
 from tests.routes.conftest import Pair
 from tests.servers import MariaDB, MySQL, PostgreSQL
+from tests.servers.postgresql import binaries
 from tests.support import mirrors
 from tests.support.comparison import wait_equal, wait_until
 
@@ -79,10 +80,9 @@ def test_9_a_database_made_from_a_dump_is_not_the_one_it_was(make_pair: MakePair
     pair = make_pair("postgresql", "sqlite")
     _begin(pair)
     pair.stop()
-    binaries = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parts[4]))[-1]
     environment = {**os.environ, "PGPASSWORD": postgresql.password}
     at = ["-h", postgresql.host, "-p", str(postgresql.port), "-U", postgresql.superuser]
-    dump = subprocess.check_output([binaries / "pg_dump", *at, pair.source.name], env=environment)
+    dump = subprocess.check_output([binaries() / "pg_dump", *at, pair.source.name], env=environment)
     pair.app.close()
     pair.source.close()
     name = pair.source.name
@@ -93,7 +93,7 @@ def test_9_a_database_made_from_a_dump_is_not_the_one_it_was(make_pair: MakePair
         cursor.execute(f'drop database "{name}_gone" with (force)')
         for role in ("app", "source"):
             cursor.execute(f'grant all on database "{name}" to "{pair.source.roles[role][0]}"')  # type: ignore[attr-defined]
-    restore = [binaries / "psql", "-q", "-o", os.devnull, "-v", "ON_ERROR_STOP=1", *at, name]
+    restore = [binaries() / "psql", "-q", "-o", os.devnull, "-v", "ON_ERROR_STOP=1", *at, name]
     subprocess.run(restore, input=dump, env=environment, check=True)
     pair.source.execute("insert into orders values (30, 'other', 1)")
     pair.source.execute("update orders set qty = 77 where id = 1")

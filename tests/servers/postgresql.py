@@ -17,13 +17,14 @@ from tests.servers.base import MARK, SIDES, Server, TestDatabase, roles_of
 _NEWEST = debian.Release(
     "postgresql",
     ("postgresql",),
-    programs=("usr/lib/postgresql/*/bin/postgres", "usr/lib/postgresql/*/bin/initdb"),
+    programs=tuple(f"usr/lib/postgresql/*/bin/{name}" for name in ("postgres", "initdb", "pg_dump", "psql")),
     files=("usr/lib/postgresql/*/lib", "usr/share/postgresql/*"),
 )
 
 
 @functools.cache
-def _binaries() -> pathlib.Path:
+def binaries() -> pathlib.Path:
+    """The folder of the server's programs, and of the clients of its version: an older pg_dump refuses it."""
     if debian.newest():
         return _NEWEST.path("usr/lib/postgresql/*/bin")
     found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[4]))
@@ -101,7 +102,7 @@ class PostgreSQL(Server):
     @staticmethod
     @functools.cache
     def _version_text() -> str:
-        return subprocess.check_output([_binaries() / "postgres", "--version"], text=True)
+        return subprocess.check_output([binaries() / "postgres", "--version"], text=True)
 
     def _version(self) -> str:
         return self._version_text()
@@ -112,7 +113,7 @@ class PostgreSQL(Server):
         password.chmod(0o644)
         processes.run(
             [
-                str(_binaries() / "initdb"),
+                str(binaries() / "initdb"),
                 "--pgdata", str(data),
                 "--username", self.superuser,
                 "--pwfile", str(password),
@@ -135,7 +136,7 @@ class PostgreSQL(Server):
                 "sh",
                 "-c",
                 '"$0" --single -F -D "$1" postgres <"$2"',
-                str(_binaries() / "postgres"),
+                str(binaries() / "postgres"),
                 str(data),
                 str(statement),
             ],
@@ -154,7 +155,7 @@ class PostgreSQL(Server):
             "timezone": "UTC",
             **self.options,
         }
-        command = [str(_binaries() / "postgres"), "-D", str(self.data), "-p", str(self.port)]
+        command = [str(binaries() / "postgres"), "-D", str(self.data), "-p", str(self.port)]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
         return command
