@@ -9,6 +9,7 @@ is read from the file: a lock that is asked for behind a read that has gone stal
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import secrets
@@ -441,11 +442,10 @@ class SQLite(base.Dialect):
         columns = ", ".join(self.quote(column.destination) for column in mirror.columns)
         session.direct(f"create temp table if not exists {table.removeprefix('temp.')} (present, {columns})")
         session.direct(f"delete from {table}")
-        places = ", ".join("?" * (len(mirror.columns) + 1))
         count = present = 0
         order = _Order()
         for batch in batches:
-            session.many(f"insert into {table} values ({places})", self._encoded(mirror, batch, 1))
+            _fill(session, table, self._encoded(mirror, batch, 1))
             count += len(batch)
             present += sum(row[0] for row in batch)
             order.add([row[1] for row in batch])
@@ -465,12 +465,11 @@ class SQLite(base.Dialect):
 
     def insert(self, session: Session, mirror: Mirror, batches: Batches) -> int:
         columns = ", ".join(self.quote(column.destination) for column in mirror.columns)
-        places = ", ".join("?" * len(mirror.columns))
-        sql = f"insert into {self.table(*mirror.destination)} ({columns}) values ({places})"
+        table = f"{self.table(*mirror.destination)} ({columns})"
         count = 0
         for batch in batches:
             rows = [row[1:] for row in batch]
-            session.many(sql, self._encoded(mirror, rows, 0))
+            _fill(session, table, self._encoded(mirror, rows, 0))
             count += len(rows)
         return count
 
@@ -547,6 +546,22 @@ class SQLite(base.Dialect):
 
     def defers(self, reference: Reference) -> bool:
         return True
+
+
+_TOGETHER, _VALUES = 20, 30_000
+"""Rows in one INSERT, which takes a third less time than one for each; and values in it at most."""
+
+
+def _fill(session: Session, table: str, rows: Sequence[Sequence[Any]]) -> None:
+    if not rows:
+        return
+    width = len(rows[0])
+    together = max(1, min(_TOGETHER, _VALUES // width))
+    places = f"({', '.join('?' * width)})"
+    full = len(rows) - len(rows) % together
+    flat = [tuple(itertools.chain.from_iterable(rows[at : at + together])) for at in range(0, full, together)]
+    session.many(f"insert into {table} values {', '.join([places] * together)}", flat)
+    session.many(f"insert into {table} values {places}", rows[full:])
 
 
 class _Order:
