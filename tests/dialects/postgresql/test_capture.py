@@ -68,6 +68,17 @@ def test_copy_merge_and_upserts_are_noted(source):
     assert source.noted(capture) == [("I", 20), ("I", 21)]
 
 
+@pytest.mark.parametrize(("key", "events"), [("bigint", 200_001), ("text", 400_002)])
+def test_a_large_statement_notes_each_key_once_where_the_keys_are_short(source, key, events):
+    source.app(f"create table orders (id {key} primary key, note text)")
+    capture = source.capture("orders")
+    source.app("insert into orders select g, 'x' from generate_series(1, 200001) g")
+    source.forget(capture)
+    source.app("update orders set note = 'y'")
+    counts = source.side.row(f"select count(*), count(distinct k0) from {source.dialect.ours(capture.event_table)}")
+    assert counts == (events, 200_001)
+
+
 def test_a_changed_key_is_two_keys(source):
     capture = orders(source)
     source.app("insert into orders values (1, 'a'), (2, 'b')")

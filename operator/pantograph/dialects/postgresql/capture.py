@@ -186,7 +186,8 @@ end""")
             f"array(select {each} from before) operator(pg_catalog.<>) array(select {each} from after)"
             for each in (_exact(self.quote(column.name), column) for column in columns)
         )
-        return f"case when exists (select from after offset {_COMPARED}) then true else {differs} end"
+        most = _COMPARED if all(column.type.kind in _SHORT for column in columns) else _LONG_COMPARED
+        return f"case when exists (select from after offset {most}) then true else {differs} end"
 
     def _body(self, shape: TableShape, op: str, source: str) -> str:
         """Note what happened, if the lease lasts; say so, if the table is not what it was."""
@@ -394,7 +395,9 @@ end""")
 # Insert, update, delete, truncate.
 _TRIGGERS = "iudt"
 
-_COMPARED = 200_000
+_SHORT = {Kind.INTEGER, Kind.FLOAT, Kind.BOOLEAN, Kind.DATE, Kind.TIME, Kind.TIMESTAMP, Kind.INTERVAL, Kind.UUID}
+_COMPARED, _LONG_COMPARED = 1_000_000, 200_000
+"""Rows of which an array is made at most: of 16 bytes at most, so that it is a few megabytes, and of any."""
 
 # Would a statement run that notes the columns `names` of `source` in k0, k1, … of `events`?
 #
