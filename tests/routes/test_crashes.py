@@ -27,7 +27,7 @@ DAILY = [
     ("postgresql", "sqlite"),
     ("firebird", "firebird"),
 ]
-ALONE = [route for route in ROUTES if route[0] == route[1]]
+ALONE = [route for route in [*ROUTES, *NAMED_ROUTES] if route[0] == route[1]]
 """Each engine as both ends: a first copy has fewer seams that either end could have a part in."""
 
 

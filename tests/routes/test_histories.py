@@ -16,7 +16,7 @@ import pytest
 from pantograph import errors
 from pantograph.pipeline import sharing
 from pantograph.pipeline.turn import Limits
-from tests.routes.conftest import ENGINES, RING, ROUTES, named
+from tests.routes.conftest import ENGINES, NAMED, NAMED_DAILY, NAMED_ROUTES, RING, ROUTES, named
 from tests.servers import TestDatabase
 from tests.support import hands, mirrors
 from tests.support.clients import Client
@@ -37,8 +37,9 @@ def seeds(*usual: int) -> list[int]:
 @pytest.fixture
 def make_databases(request: pytest.FixtureRequest) -> Callable[[str, str], tuple[list[TestDatabase], TestDatabase]]:
     def make(source: str, destination: str) -> tuple[list[TestDatabase], TestDatabase]:
-        sources = [request.getfixturevalue(ENGINES[source])() for _ in range(2)]
-        return sources, request.getfixturevalue(ENGINES[destination])()
+        engines = {**ENGINES, **NAMED}
+        sources = [request.getfixturevalue(engines[source])() for _ in range(2)]
+        return sources, request.getfixturevalue(engines[destination])()
 
     return make
 
@@ -202,7 +203,7 @@ def play(world: World, length: int = 80) -> None:
 
 @pytest.mark.full
 @pytest.mark.parametrize("seed", seeds(1))
-@pytest.mark.parametrize("route", named(ROUTES, RING))
+@pytest.mark.parametrize("route", named([*ROUTES, *NAMED_ROUTES], [*RING, *NAMED_DAILY]))
 def test_any_history_of_any_reflections_ends_as_the_model_says(
     make_databases: Callable[[str, str], Any], route: tuple[str, str], seed: int
 ) -> None:

@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 
 from pantograph.pipeline import verification
-from tests.routes.conftest import RING, ROUTES, Pair, pair_of
+from tests.routes.conftest import NAMED_DAILY, NAMED_ROUTES, RING, ROUTES, Pair, pair_of
 from tests.routes.test_dead_letters import letters
 from tests.routes.test_verify import QUICK, worked_out
 from tests.servers import TestDatabase
+from tests.servers.mssql import SQLServerDatabase
 from tests.support.clients import Client
 from tests.support.comparison import wait_until
 from tests.support.values import BEFORE, COLUMNS, KEYS, REFUSED, Column
 
-pair = pair_of(ROUTES, RING)
+pair = pair_of([*ROUTES, *NAMED_ROUTES], [*RING, *NAMED_DAILY])
 
 PRINTED = {
     "postgresql": {"text": "{}", "bytes": "encode({}, 'hex')", "float": "{}", "real": "{}",
@@ -33,6 +34,10 @@ PRINTED = {
                "real": "{}", "": "cast({} as text)"},
     "firebird": {"text": "{}", "json": "{}", "uuid": "{}", "other": "{}", "bytes": "{}", "float": "{}", "real": "{}",
                  "": "cast({} as varchar(100))"},
+    "mssql": {"text": "{}", "json": "{}", "bytes": "{}", "float": "{}", "real": "{}",
+              "uuid": "lower(cast({} as char(36)))",
+              "zoned": "cast(cast(switchoffset({}, '+00:00') as datetime2(7)) as nvarchar(100))",
+              "": "cast({} as nvarchar(100))"},
 }  # fmt: skip
 PRINTED["mariadb"] = PRINTED["mysql"]
 """How an engine is asked for a value's text, by kind; floats come as the driver has them."""
@@ -115,9 +120,11 @@ def wait_printed(database: TestDatabase, table: str, columns: Sequence[Column], 
 class Table:
     """A table of columns at the source, and the values of them that a destination holds."""
 
-    def __init__(self, name: str, columns: Sequence[Column], destination: str) -> None:
+    def __init__(self, name: str, columns: Sequence[Column], destination: TestDatabase) -> None:
         self.name, self.columns = name, columns
-        texts = [[column.printed(i, destination) for i in range(len(column.values))] for column in columns]
+        texts = [[column.printed(i, destination.dialect) for i in range(len(column.values))] for column in columns]
+        if isinstance(destination, SQLServerDatabase) and not destination.server.holds_zeros():
+            texts = [[REFUSED if text and "\0" in text else text for text in column] for column in texts]
         self.values = [
             [(literal, text) for (literal, _), text in zip(column.values, printed, strict=True) if text != REFUSED]
             for column, printed in zip(columns, texts, strict=True)
@@ -193,7 +200,7 @@ def verified(pair: Pair, name: str) -> verification.Result:
 
 def test_a_value_of_every_type_arrives_and_is_no_difference(pair: Pair) -> None:
     there = pair.destination.dialect
-    kinds = Table("kinds", [c for c in _prepared(pair) if there not in c.refused], there)
+    kinds = Table("kinds", [c for c in _prepared(pair) if there not in c.refused], pair.destination)
     pair.make(kinds.create())
     kinds.fill(pair)
     pair.start({"table": "kinds", "name": "kinds"}).wait_phase("Streaming", name="kinds")
@@ -213,7 +220,7 @@ def test_what_has_no_type_there_goes_as_the_manifest_says(pair: Pair) -> None:
     columns = [c for c in _prepared(pair) if there in c.instead]
     if not columns:
         return  # all that this engine has has a type there
-    table = Table("rounded", columns, there)
+    table = Table("rounded", columns, pair.destination)
     pair.make(table.create())
     said = [c.instead[there] for c in columns]
     table.values = [
@@ -304,7 +311,9 @@ def test_a_row_is_found_by_a_key_of_every_type(pair: Pair) -> None:
     there, q = pair.destination.dialect, ", ".join
     _prepared(pair)
     tables = {
-        name: Table(name, [*columns, Column("v", "int", "number", [(str(n), str(n)) for n in range(9)])], there)
+        name: Table(
+            name, [*columns, Column("v", "int", "number", [(str(n), str(n)) for n in range(9)])], pair.destination
+        )
         for name, columns in KEYS[pair.source.dialect].items()
         if there not in columns[0].refused
     }
@@ -356,6 +365,7 @@ LONG = {
     # From here they come as parameters.
     "sqlite": ("text", "blob", "", ""),
     "firebird": ("blob sub_type text character set utf8", "blob sub_type binary", "", ""),
+    "mssql": ("nvarchar(max)", "varbinary(max)", "", ""),
 }  # fmt: skip
 LONG["mariadb"] = LONG["mysql"]
 TEXT, THREE = "é" * 524288 + "\r\n", b"\x00\xff\x10"
@@ -366,7 +376,7 @@ MOST, HALF = 5592405, 3145728
 def _put(pair: Pair, sql: str, times: int) -> None:
     """A statement with `{t}`, a text, and `{y}`, bytes."""
     _, _, text, binary = LONG[pair.source.dialect]
-    if pair.source.dialect in ("sqlite", "firebird"):
+    if pair.source.dialect in ("sqlite", "firebird", "mssql"):
         pair.app.run(sql.format(t="?", y="?"), TEXT, THREE * times)
     else:
         pair.make(sql.format(t=text, y=binary.format(times)))

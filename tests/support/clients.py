@@ -10,8 +10,14 @@ from typing import Any
 from tests.servers import TestDatabase
 
 FAMILY = ("mysql", "mariadb")
-EXACT = {"mysql": " collate utf8mb4_0900_bin", "mariadb": " collate utf8mb4_nopad_bin"}
+EXACT = {
+    "mysql": " collate utf8mb4_0900_bin",
+    "mariadb": " collate utf8mb4_nopad_bin",
+    "mssql": " collate Latin1_General_100_BIN2",
+}
 """What a text column says there so that only equal texts are equal, as elsewhere."""
+ANY_CHARACTER = {"mssql": "nvarchar"}
+"""What `varchar` is called there that holds more than a code page."""
 
 READ_ONLY = {
     "mysql": "start transaction with consistent snapshot, read only",

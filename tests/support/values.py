@@ -74,11 +74,16 @@ TRUE, FALSE = (
 NUMBERS = [("", str(n)) for n in range(1, 30)]
 NEGATIVE_ZERO = but("-0.0", sqlite="0.0", mariadb="0.0")
 """Two engines store zero without a sign."""
-FOREIGN_TO_PG = ("mysql", "mariadb", "sqlite", "firebird")
-NO_LIMITS = ("mysql", "mariadb", "firebird")
+FOREIGN_TO_PG = ("mysql", "mariadb", "sqlite", "firebird", "mssql")
+NO_LIMITS = ("mysql", "mariadb", "firebird", "mssql")
 """Engines whose decimals all have a precision."""
 SHORT_SECONDS = ("firebird",)
 """Engines that keep four digits of a second."""
+NOT_MYSQL = ("postgresql", "sqlite", "firebird", "mssql")
+SHORT_DECIMALS = ("firebird", "mssql")
+"""Engines whose decimals have 38 digits at most, or fewer."""
+SHORT_DAYS = {"firebird": REFUSED, "mssql": REFUSED}
+"""Engines whose times of day end before 24:00."""
 
 POSTGRESQL = [
     Column("i2", "smallint", "number", [("-32768", "-32768"), ("32767", "32767"), ("0", "0")]),
@@ -143,7 +148,7 @@ POSTGRESQL = [
                 "99999999999999999999999999999999999.999999999999999999999999999999",
             )
         ],
-        refused=("firebird",),
+        refused=SHORT_DECIMALS,
     ),
     Column(
         "d100",
@@ -170,7 +175,8 @@ POSTGRESQL = [
         # Half of the last digit goes away from zero, as PostgreSQL rounds.
         instead={
             **dict.fromkeys(
-                MYSQLS, Instead("dn", "decimal(38,10)", ("12345.6789012346", "-2.0000000001", "7.0000000000"))
+                (*MYSQLS, "mssql"),
+                Instead("dn", "decimal(38,10)", ("12345.6789012346", "-2.0000000001", "7.0000000000")),
             ),
             "firebird": Instead("dn", "numeric(18,10)", ("12345.6789012346", "-2.0000000001", "7.0000000000")),
         },
@@ -277,7 +283,7 @@ POSTGRESQL = [
             ("'00:00'", "00:00:00"),
             ("'23:59:59.999999'", "23:59:59.999999"),
             ("'12:34:56.000001'", "12:34:56.000001"),
-            ("'24:00'", "24:00:00"),
+            ("'24:00'", but("24:00:00", mssql=REFUSED)),
         ],
         refused=SHORT_SECONDS,
         instead={
@@ -292,7 +298,7 @@ POSTGRESQL = [
         "ti4",
         "time(4)",
         "moment",
-        [("'00:00'", "00:00:00"), ("'23:59:59.9999'", "23:59:59.9999"), ("'24:00'", but("24:00:00", firebird=REFUSED))],
+        [("'00:00'", "00:00:00"), ("'23:59:59.9999'", "23:59:59.9999"), ("'24:00'", but("24:00:00", **SHORT_DAYS))],
     ),
     Column("tiz", "time with time zone", "other", [("'12:34:56.5+02'", "12:34:56.5+02")], refused=FOREIGN_TO_PG),
     Column(
@@ -356,7 +362,7 @@ POSTGRESQL = [
         ],
         refused=NO_LIMITS,
         instead=dict.fromkeys(
-            (*MYSQLS, "firebird"),
+            NO_LIMITS,
             Instead(
                 "cast(iv as text)",
                 "varchar(60)",
@@ -488,10 +494,10 @@ FAMILY = [
             ),
             ("-0.000000000000000000000000000001", "-0.000000000000000000000000000001"),
         ],
-        refused=("firebird",),
-        instead={"firebird": Instead("round(d65 / 1e34, 4)", "numeric(18,4)", ("10.0000", "0.0000"))},
+        refused=SHORT_DECIMALS,
+        instead=dict.fromkeys(SHORT_DECIMALS, Instead("round(d65 / 1e34, 4)", "numeric(18,4)", ("10.0000", "0.0000"))),
     ),
-    Column("d650", "decimal(65,0)", "number", [("-" + "9" * 65, "-" + "9" * 65)], refused=("firebird",)),
+    Column("d650", "decimal(65,0)", "number", [("-" + "9" * 65, "-" + "9" * 65)], refused=SHORT_DECIMALS),
     Column("du", "decimal(12,2) unsigned", "number", [("9999999999.99", "9999999999.99")]),
     Column(
         "r",
@@ -570,7 +576,7 @@ FAMILY = [
             ("'-838:59:59'", only("-838:59:59", *MYSQLS)),
             ("'838:59:59'", only("838:59:59", *MYSQLS)),
             ("'-00:00:01'", only("-00:00:01", *MYSQLS)),
-            ("'24:00:00'", but("24:00:00", firebird=REFUSED)),
+            ("'24:00:00'", but("24:00:00", **SHORT_DAYS)),
         ],
     ),
     Column("ti6", "time(6)", "moment", [("'23:59:59.999999'", "23:59:59.999999")], refused=SHORT_SECONDS),
@@ -607,7 +613,7 @@ FAMILY = [
         ],
     ),
     Column("s", "set('x','y','z')", "text", [("''", ""), ("'z,x'", "x,z"), ("7", "x,y,z")]),
-    Column("po", "point", "point", [("point(1, -2.5)", "POINT(1 -2.5)")], refused=("postgresql", "sqlite", "firebird")),
+    Column("po", "point", "point", [("point(1, -2.5)", "POINT(1 -2.5)")], refused=NOT_MYSQL),
     Column("g", "bigint as (i2 + 1) stored", "number", [("", "-32767"), ("", "32768")], given=False),
     Column("gv", "bigint as (i2 - 1) virtual", "number", [("", "-32769"), ("", "32766")], given=False),
 ]
@@ -628,7 +634,7 @@ MYSQL = [
         "point",
         "point",
         [("point(1, -2.5)", "POINT(1 -2.5)")],
-        refused=("postgresql", "sqlite", "firebird", "mariadb"),
+        refused=(*NOT_MYSQL, "mariadb"),
     ),
     Column("fz", "double", "float", [("-0e0", NEGATIVE_ZERO)]),
     Column(
@@ -660,7 +666,7 @@ MARIADB = [
         "point",
         "point",
         [("point(1, -2.5)", "POINT(1 -2.5)")],
-        refused=("postgresql", "sqlite", "firebird", "mysql"),
+        refused=(*NOT_MYSQL, "mysql"),
     ),
     Column("d38", "decimal(38,38)", "number", [("0." + "9" * 38, "0." + "9" * 38)], refused=("mysql", "firebird")),
     Column(
@@ -682,7 +688,7 @@ MARIADB = [
         "inet6",
         "other",
         [("'2001:db8::1'", "2001:db8::1")],
-        refused=("postgresql", "sqlite", "firebird", "mysql"),
+        refused=(*NOT_MYSQL, "mysql"),
     ),
 ]
 
@@ -727,7 +733,7 @@ SQLITE = [
                 "99999999999999999999999999999999999.999999999999999999999999999999",
             )
         ],
-        refused=("firebird",),
+        refused=SHORT_DECIMALS,
     ),
     Column(
         "dn",
@@ -779,7 +785,9 @@ SQLITE = [
             ("''", ""),
             ("'🦉🦉🦉🦉🦉🦉🦉🦉🦉🦉🦉🦉🦉🦉🦉🦉🦉🦉🦉🦉'", "🦉" * 20),
             ("'x '", "x "),
-            ("'longer than twenty characters'", only("longer than twenty characters", "sqlite")),
+            # There is room for 20 characters of two units each.
+            ("'longer than twenty characters'", only("longer than twenty characters", "sqlite", "mssql")),
+            (f"'{'x' * 41}'", only("x" * 41, "sqlite")),
         ],
     ),
     Column("y", "blob", "bytes", [("x''", ""), (f"x'{ALL_BYTES}'", ALL_BYTES), ("x'612000'", "612000")]),
@@ -831,10 +839,12 @@ SQLITE = [
         [
             ('\'{"b": 1.50,  "a": [null]}\'', but('{"b": 1.50,  "a": [null]}', mysql='{"a": [null], "b": 1.5}')),
             ("'[12345678901234567890123]'", but("[12345678901234567890123]", mysql=REFUSED)),
-            ("'{no json'", only("{no json", "sqlite", "firebird")),
+            ("'{no json'", only("{no json", "sqlite", "firebird", "mssql")),
         ],
     ),
-    Column("o", "", "text", [("'anything'", "anything")], refused=("postgresql", "mysql", "mariadb", "firebird")),
+    Column(
+        "o", "", "text", [("'anything'", "anything")], refused=("postgresql", "mysql", "mariadb", "firebird", "mssql")
+    ),
     Column(
         "g",
         "integer generated always as (i2 + 1) stored",
@@ -957,12 +967,176 @@ FIREBIRD = [
             ("timestamp '9999-12-31 23:59:59.9999'", "9999-12-31 23:59:59.9999"),
         ],
     ),
-    Column("a", "integer [3]", "other", [], refused=("postgresql", "mysql", "mariadb", "sqlite", "firebird")),
+    Column("a", "integer [3]", "other", [], refused=("postgresql", "mysql", "mariadb", "sqlite", "firebird", "mssql")),
     Column("g", "bigint computed by (i2 + 1)", "number", [("", "-32767"), ("", "32768")], given=False),
     Column("n", "integer generated by default as identity", "number", NUMBERS, given=False),
 ]
 
-COLUMNS = {"postgresql": POSTGRESQL, "mysql": MYSQL, "mariadb": MARIADB, "sqlite": SQLITE, "firebird": FIREBIRD}
+NOT_MSSQL = ("postgresql", "mysql", "mariadb", "sqlite", "firebird")
+
+MSSQL = [
+    Column("i1", "tinyint", "number", [("0", "0"), ("255", "255")]),
+    Column("i2", "smallint", "number", [("-32768", "-32768"), ("32767", "32767")]),
+    Column("i4", "int", "number", [("-2147483648", "-2147483648"), ("2147483647", "2147483647")]),
+    Column(
+        "i8",
+        "bigint",
+        "number",
+        [("-9223372036854775808", "-9223372036854775808"), ("9223372036854775807", "9223372036854775807")],
+    ),
+    Column("b", "bit", "bool", [("1", TRUE), ("0", FALSE)]),
+    Column("d15", "decimal(15,4)", "number", [("-99999999999.9999", "-99999999999.9999"), ("0.0001", "0.0001")]),
+    Column(
+        "d18",
+        "numeric(18,6)",
+        "number",
+        [("999999999999.999999", "999999999999.999999"), ("-0.000001", "-0.000001")],
+    ),
+    Column(
+        "d38",
+        "decimal(38,10)",
+        "number",
+        [
+            ("9999999999999999999999999999.9999999999", "9999999999999999999999999999.9999999999"),
+            ("-0.0000000001", "-0.0000000001"),
+        ],
+        refused=("firebird",),
+        instead={
+            "firebird": Instead("round(d38 / 10000000000000000000000, 4)", "numeric(18,4)", ("1000000.0000", "0.0000"))
+        },
+    ),
+    Column(
+        "mo",
+        "money",
+        "number",
+        [("922337203685477.5807", "922337203685477.5807"), ("-0.0001", "-0.0001")],
+        refused=("firebird",),
+    ),
+    Column("sm", "smallmoney", "number", [("-214748.3648", "-214748.3648"), ("214748.3647", "214748.3647")]),
+    Column(
+        "r",
+        "real",
+        "real",
+        [("0.1", "0.1"), ("3.4028235e38", "3.4028235e+38"), ("-1.1754944e-38", "-1.1754944e-38")],
+    ),
+    Column(
+        "f",
+        "float",
+        "float",
+        [
+            ("0.1", "0.1"),
+            ("1.7976931348623157e308", "1.7976931348623157e+308"),
+            ("-2.2250738585072014e-308", "-2.2250738585072014e-308"),
+            ("9007199254740993e0", "9007199254740992.0"),
+        ],
+    ),
+    Column(
+        "t",
+        "nvarchar(max)",
+        "text",
+        [
+            ("N''", ""),
+            ("N' '", " "),
+            ("N'  x  '", "  x  "),
+            ("N'a' + nchar(13) + nchar(10) + N'b' + nchar(9) + N'c' + nchar(10)", "a\r\nb\tc\n"),
+            (r"N'\N \t \\ %s :x'", r"\N \t \\ %s :x"),
+            ("N'it''s \"q\" `b`'", 'it\'s "q" `b`'),
+            ("N'🦉 é e\u0301 \u202eabc ﬁ ẞ'", "🦉 é e\u0301 \u202eabc ﬁ ẞ"),
+            ("nchar(1) + nchar(8) + nchar(26) + nchar(27) + nchar(127)", "\x01\x08\x1a\x1b\x7f"),
+            ("replicate(cast(N'é🦉' as nvarchar(max)), 5000)", "é🦉" * 5000),
+            ("N'NULL'", "NULL"),
+        ],
+    ),
+    # Twenty units, which are ten characters beyond the basic plane.
+    Column("nv", "nvarchar(20)", "text", [("N''", ""), ("N'🦉🦉🦉🦉🦉🦉🦉🦉🦉🦉'", "🦉" * 10), ("N'x '", "x ")]),
+    Column("v", "varchar(20)", "text", [("''", ""), ("'Äß'", "Äß"), ("'x '", "x ")]),
+    Column("vm", "varchar(max)", "text", [("replicate(cast('x' as varchar(max)), 9000)", "x" * 9000)]),
+    Column(
+        "c",
+        "char(5)",
+        "text",
+        [("'ab'", but("ab", mssql="ab   ")), ("'12345'", "12345"), ("''", but("", mssql="     "))],
+    ),
+    Column("nc", "nchar(5)", "text", [("N'é'", but("é", mssql="é    "))]),
+    Column("y4", "binary(4)", "bytes", [("0x00", "00000000"), ("0xff20ff20", "ff20ff20")]),
+    Column("y", "varbinary(300)", "bytes", [("0x", ""), (f"0x{ALL_BYTES}", ALL_BYTES), ("0x612000", "612000")]),
+    Column("yx", "varbinary(max)", "bytes", [("0x", ""), ("0x00", "00"), (f"0x{ALL_BYTES * 40}", ALL_BYTES * 40)]),
+    Column(
+        "da",
+        "date",
+        "moment",
+        [("'0001-01-01'", "0001-01-01"), ("'9999-12-31'", "9999-12-31"), ("'2024-02-29'", "2024-02-29")],
+    ),
+    Column("ti4", "time(4)", "moment", [("'00:00'", "00:00:00"), ("'23:59:59.9999'", "23:59:59.9999")]),
+    Column("ti6", "time(6)", "moment", [("'23:59:59.999999'", "23:59:59.999999")], refused=SHORT_SECONDS),
+    Column("ts0", "smalldatetime", "moment", [("'1900-01-01 00:00'", "1900-01-01 00:00:00")]),
+    Column(
+        "dt",
+        "datetime",
+        "moment",
+        [
+            ("'1753-01-01 00:00:00'", "1753-01-01 00:00:00"),
+            ("'9999-12-31 23:59:59.997'", "9999-12-31 23:59:59.997"),
+            ("'2024-02-29 12:00:00.003'", "2024-02-29 12:00:00.003"),
+        ],
+    ),
+    Column(
+        "ts4",
+        "datetime2(4)",
+        "moment",
+        [
+            ("'0001-01-01 00:00:00.0001'", "0001-01-01 00:00:00.0001"),
+            ("'9999-12-31 23:59:59.9999'", "9999-12-31 23:59:59.9999"),
+        ],
+    ),
+    Column(
+        "ts",
+        "datetime2(6)",
+        "moment",
+        [
+            ("'0001-01-01 00:00:00.000001'", "0001-01-01 00:00:00.000001"),
+            ("'9999-12-31 23:59:59.999999'", "9999-12-31 23:59:59.999999"),
+        ],
+        refused=SHORT_SECONDS,
+    ),
+    Column(
+        "tz4",
+        "datetimeoffset(4)",
+        "zoned",
+        [
+            ("'2024-07-01 12:00:00.0001 +02:00'", "2024-07-01 10:00:00.0001"),
+            ("'1970-01-01 00:00:01 +00:00'", "1970-01-01 00:00:01"),
+        ],
+    ),
+    Column(
+        "tz",
+        "datetimeoffset(6)",
+        "zoned",
+        [("'2024-07-01 12:00:00.123456 -05:30'", "2024-07-01 17:30:00.123456")],
+        refused=SHORT_SECONDS,
+    ),
+    Column(
+        "u",
+        "uniqueidentifier",
+        "uuid",
+        [
+            ("'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
+            ("'00000000-0000-0000-0000-000000000000'", "00000000-0000-0000-0000-000000000000"),
+        ],
+    ),
+    Column("x", "xml", "other", [("N'<a>&amp;é</a>'", "<a>&amp;é</a>")], refused=NOT_MSSQL),
+    Column("g", "as (i2 + 1) persisted", "number", [("", "-32767"), ("", "32768")], given=False),
+    Column("n", "bigint identity", "number", NUMBERS, given=False),
+]
+
+COLUMNS = {
+    "postgresql": POSTGRESQL,
+    "mysql": MYSQL,
+    "mariadb": MARIADB,
+    "sqlite": SQLITE,
+    "firebird": FIREBIRD,
+    "mssql": MSSQL,
+}
 BEFORE = {
     "postgresql": ["create type mood as enum ('sad', 'it''s ok')"],
     # So that the application may write dates that are none.
@@ -997,18 +1171,26 @@ TWO = [("1", "1"), ("1", "1"), ("2", "2")]
 
 
 def _keys(
-    text: str, uuid: str, decimal: str, binary: str, date: str, whole: str, decimals: Sequence[Value] = DECIMALS
+    text: str,
+    uuid: str,
+    decimal: str,
+    binary: str,
+    date: str,
+    whole: str,
+    decimals: Sequence[Value] = DECIMALS,
+    texts: Sequence[Value] = TEXTS,
+    binaries: Sequence[Value] = BINARIES,
 ) -> dict[str, list[Column]]:
     return {
-        "by_text": [Column("k", text, "text", TEXTS)],
+        "by_text": [Column("k", text, "text", texts)],
         "by_uuid": [Column("k", uuid, "uuid", UUIDS)],
         "by_decimal": [Column("k", decimal, "number", decimals)],
         # Without a length they are no key everywhere.
         "by_bytes": [Column("k", binary, "bytes", PG_BINARIES, refused=NO_LIMITS)]
         if binary == "bytea"
-        else [Column("k", binary, "bytes", BINARIES)],
+        else [Column("k", binary, "bytes", binaries)],
         "by_several": [
-            Column("k", text, "text", TEXTS[:3]),
+            Column("k", text, "text", texts[:3]),
             Column("d", date, "moment", DATES),
             Column("w", whole, "number", TWO),
         ],
@@ -1039,6 +1221,16 @@ KEYS = {
         "varchar(40) character set octets",
         "date",
         "bigint",
+    ),
+    "mssql": _keys(
+        "nvarchar(40) collate Latin1_General_100_BIN2",
+        "uniqueidentifier",
+        "decimal(18,6)",
+        "varbinary(40)",
+        "date",
+        "int",
+        texts=[(f"N{literal}", text) for literal, text in TEXTS],
+        binaries=[(f"0x{text}", text) for _, text in BINARIES],
     ),
 }
 """By engine and table: its key's columns."""

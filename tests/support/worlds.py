@@ -15,15 +15,15 @@ from typing import Any
 
 from tests.servers import TestDatabase
 from tests.support import comparison, mirrors
-from tests.support.clients import EXACT, FAMILY, Client
+from tests.support.clients import ANY_CHARACTER, EXACT, FAMILY, Client
 
 Row = dict[str, Any]
 Value = Callable[[Row], Any]
 
 COLUMNS = ("id", "part", "code", "grp", "qty", "price", "note")
 DECLARED = (
-    "id int not null, part varchar(3){binary} not null, code varchar(10){binary} not null, grp int, qty int not null, "
-    "price decimal(10,2), note varchar(40)"
+    "id int not null, part {text}(3){binary} not null, code {text}(10){binary} not null, grp int, qty int not null, "
+    "price decimal(10,2), note {text}(40)"
 )
 NOTES = (
     None,
@@ -52,13 +52,13 @@ class Table:
 
     def create(self, dialect: str, name: str = "", unique: bool = True) -> list[str]:
         """The statements that make it."""
-        binary = EXACT.get(dialect, "")
+        columns = DECLARED.format(binary=EXACT.get(dialect, ""), text=ANY_CHARACTER.get(dialect, "varchar"))
         name = name or self.name
         # Firebird has no second key of the same columns.
         twice = dialect == "firebird" and self.key == ("code",)
         code = ", unique (code)" if unique and not twice else ""
         return [
-            f"create table {name} ({DECLARED.format(binary=binary)}, primary key ({', '.join(self.key)}){code})",
+            f"create table {name} ({columns}, primary key ({', '.join(self.key)}){code})",
             f"create index {name}_grp on {name} (grp, part)",
             f"create index {name}_id on {name} (id)",
         ]
@@ -208,6 +208,11 @@ class World:
 
     # -- what there is -----------------------------------------------------------------------------------------------
 
+    @property
+    def _text(self) -> str:
+        """The destination's type of any characters."""
+        return ANY_CHARACTER.get(self.destination.dialect, "varchar")
+
     def _table(self, at: int = 0) -> Table:
         key = self.rng.choice([("id",), ("id",), ("id", "part"), ("code",)])
         self.tables.append(Table(f"s{len(self.tables)}", key, at % len(self.sources)))
@@ -310,8 +315,8 @@ class World:
             owner = dataclasses.replace(owner, key=(("id", "id"),), columns=columns)
             binary = EXACT.get(self.destination.dialect, "")
             self.before.append(
-                f"create table {to} (id bigint primary key, code varchar(10){binary} unique, grp bigint, "
-                "note varchar(40))"
+                f"create table {to} (id bigint primary key, code {self._text}(10){binary} unique, grp bigint, "
+                f"note {self._text}(40))"
             )
         self.reflected.append(owner)
         self._contribute(owner)
@@ -367,6 +372,9 @@ class World:
         for one in self.reflected:
             metadata = {"name": one.name, "annotations": {"pantograph.dev/allow-deletes": "100000"}}
             spec = {"sourceTableRef": {"name": one.table.name}, **one.manifest()}
+            for column in spec.get("columns", ()):
+                if "type" in column:
+                    column["type"] = column["type"].replace("varchar", self._text)
             made.append({"apiVersion": mirrors.API, "kind": "Reflection", "metadata": metadata, "spec": spec})
         return made
 
@@ -502,6 +510,8 @@ class Writer:
             client.run("set lock_timeout = '2s'")
         elif client.dialect == "firebird":
             client.raw.lock_timeout = 1
+        elif client.dialect == "mssql":
+            client.run("set lock_timeout 1000")
 
     def begin(self) -> None:
         if not self.open:

@@ -20,6 +20,7 @@ from pantograph.model import names
 from pantograph.model.changes import Capture
 from pantograph.model.mirrors import Mapped, Mirror
 from tests.servers import mssql
+from tests.support import comparison
 
 
 @pytest.fixture(scope="session")
@@ -123,6 +124,12 @@ class World:
 
     def windows(self):
         return self.dialect.reader(list(self.captures.values()))
+
+    def bound_passes(self):
+        """Wait until no transaction holds a rowversion. That of another database does not, but not on every server."""
+        newest = self.run("select convert(bigint, @@dbts)")[0][0]
+        bound = "select convert(bigint, min_active_rowversion())"
+        comparison.wait_until(lambda: self.run(bound)[0][0] > newest, "the bound passes what was written")
 
     def mirror(self, capture, destination, **more):
         """A Reflection of the capture into `destination`, of this database, by columns of the same names."""

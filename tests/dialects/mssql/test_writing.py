@@ -44,6 +44,19 @@ def test_many_rows_go_in_several_statements(world, copy):
     assert held(world) == [row[1:] for row in rows]
 
 
+def test_a_stage_that_was_rolled_back_is_made_again(world, copy):
+    dialect, writer = world.dialect, world.writer
+    for _ in range(2):
+        writer.begin()
+        writer.direct(dialect.savepoint("here"))
+        dialect.stage(writer, copy, [ROWS])
+        writer.direct(dialect.back_to_savepoint("here"))
+        staged = dialect.stage(writer, copy, [ROWS[:2]])
+        assert dialect.upsert(writer, copy, staged) == 2
+        writer.rollback()
+    assert apply(world, copy, ROWS) == (3, 0)
+
+
 def test_a_first_copy_is_a_plain_insert(world, copy):
     world.writer.begin()
     assert world.dialect.insert(world.writer, copy, [ROWS]) == 3
@@ -137,6 +150,29 @@ def test_values_of_every_type_come_back_as_they_were_written(world, native):
     assert read == {row[1]: row[2] for row in rows}
 
 
+TIGHT = [
+    ("varchar(5) collate Latin1_General_CI_AS", "Ä€", "☂"), ("varchar(5) collate Cyrillic_General_CI_AS", "Дa", "Ä€☂"),
+    ("varchar(5) collate Latin1_General_CI_AS", "12345", "123456"), ("nvarchar(4)", "💡💡", "💡💡💡"),
+    ("varbinary(3)", b"\0\1\2", b"\0\1\2\3"), ("decimal(4,2)", "-99.99", "100.00"), ("tinyint", 255, 256),
+    ("date", "0001-01-01", "0000-00-00"), ("time(3)", "23:59:59.999", "24:00:00"),
+    ("datetime2(3)", "9999-12-31 23:59:59.999", "10000-01-01 00:00:00"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("native", "fits", "not_"), TIGHT)
+def test_a_value_for_which_there_is_no_room_is_refused_and_not_changed(world, native, fits, not_):
+    world.run(f"create table tight (id int not null primary key, v {native})")
+    mirror = world.mirror(world.capture("tight"), "tight")
+    with pytest.raises(errors.Rejected, match="column v"):
+        apply(world, mirror, [(1, 1, fits), (1, 2, not_)])
+    # Of the transaction all is there yet: other rows of it are written, and this one is set aside.
+    world.writer.commit()
+    assert apply(world, mirror, [(1, 1, fits)]) == (1, 0)
+    decode = world.dialect.decode(mirror.columns[1].destination_type) or (lambda value: value)
+    ((_, _, value),) = world.side.rows(world.dialect.chunk(mirror, after=False, upto=False))
+    assert decode(value) == fits
+
+
 KEYS = [
     "int",
     "nvarchar(20)",
@@ -199,10 +235,18 @@ def test_a_table_is_made_with_a_key_that_takes_nothing_for_equal(world):
     shape = world.shape("made")
     assert shape.key == ("word",)
     assert not shape.column("word").type.folding
-    world.admin.direct(dialect.add_column("", "made", Column("more", dialect.logical("int"), "int")).sql)
-    before = dialect.fingerprints(world.admin, [("dbo", "made")])
-    world.admin.direct(dialect.change_type("", "made", shape.column("n"), "bigint").sql)
-    assert dialect.fingerprints(world.admin, [("dbo", "made")]) != before
+
+
+def test_a_column_that_is_added_or_gets_another_type_is_seen(world, copy):
+    from pantograph.model.tables import Column
+
+    dialect = world.dialect
+    seen = [dialect.fingerprints(world.admin, [("dbo", "copy")])]
+    world.admin.direct(dialect.add_column("", "copy", Column("more", dialect.logical("int"), "int")).sql)
+    seen.append(dialect.fingerprints(world.admin, [("dbo", "copy")]))
+    assert seen[0] != seen[1]
+    world.admin.direct(dialect.change_type("", "copy", world.shape("copy").column("qty"), "bigint").sql)
+    assert dialect.fingerprints(world.admin, [("dbo", "copy")]) not in seen
 
 
 def test_a_row_has_the_hash_that_every_engine_gives_it(world):
@@ -216,6 +260,8 @@ def test_a_row_has_the_hash_that_every_engine_gives_it(world):
     texts = [types.canonical(f'"{c}"', types.logical(t), types.logical(t)) for c, t in columns.items()]
     expected = ["a é 💡 ", "12.5", "2024-02-29 01:02:03.120000", hashlib.sha256(b"\x00\xff").hexdigest(), "1"]
     assert list(world.run(f"select {', '.join(texts)} from h")[0]) == expected
+    if not world.dialect.hashes(world.admin):
+        return  # its rows are compared by their values
     joined = "".join(f"{len(text)}:{text}" for text in expected)
     digest = int(hashlib.sha256(joined.encode()).hexdigest()[:15], 16)
     assert int(world.run(f"select {types.hashed(texts)} from h")[0][0]) == digest

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types as python_types
+
 import pyodbc
 import pytest
 
@@ -12,6 +14,7 @@ from pantograph.dialects.mssql.connections import Driver
 from pantograph.dialects.mssql.dialect import SQLServer
 from pantograph.dialects.mssql.windows import Seen, between, binary
 from pantograph.model.changes import NOWHERE, Capture, Position
+from pantograph.model.mirrors import Mapped
 from pantograph.model.tables import Column, TableShape
 from pantograph.model.types import Kind, LogicalType, misfit
 
@@ -324,10 +327,97 @@ def test_moments_that_an_old_type_would_round_are_refused():
         minutes("2020-01-01 10:20:01")
 
 
-@pytest.mark.parametrize(("kind", "value"), [(Kind.FLOAT, float("nan")), (Kind.DECIMAL, "NaN"), (Kind.BOOLEAN, 2)])
-def test_a_value_that_has_no_place_is_rejected_and_not_changed(kind, value):
+FITS = [
+    ("tinyint", 0), ("tinyint", 255), ("smallint", -32768), ("int", 2**31 - 1), ("bigint", -(2**63)),
+    ("decimal(5,2)", "-999.99"), ("decimal(38,10)", "9999999999999999999999999999.9999999999"),
+    ("decimal(5,2)", "1.004"), ("money", "-922337203685477.5808"), ("real", 3.4028235e38), ("bit", 1),
+    ("float", 5e-324),
+    ("nvarchar(4)", "🦉🦉"), ("nvarchar(max)", "x" * 9000), ("varchar(3) collate Latin1_General_CI_AS", "Ä€ß"),
+    ("varbinary(2)", b"\0\1"), ("varbinary(max)", b"x" * 9000), ("date", "0001-01-01"), ("date", "9999-12-31"),
+    ("time(7)", "23:59:59.9999999"), ("datetime2(7)", "0001-01-01 00:00:00"), ("datetime", "1753-01-01 00:00:00"),
+    ("datetimeoffset(3)", "2024-02-29 12:00:00.123"), ("smalldatetime", "2079-06-06 23:59:00"),
+    ("uniqueidentifier", "6F9619FF-8B86-D011-B42D-00C04FC964FF"),
+]  # fmt: skip
+FITS_NOT = [
+    ("tinyint", -1), ("tinyint", 256), ("smallint", 32768), ("int", -(2**31) - 1), ("bigint", 2**63),
+    ("decimal(5,2)", "1000"), ("decimal(5,2)", "999.995"), ("decimal(5,2)", "NaN"), ("money", "922337203685477.5809"),
+    ("real", 1e39), ("float", float("nan")), ("float", float("-inf")), ("bit", 2),
+    ("nvarchar(3)", "🦉🦉"), ("nvarchar(3)", "abcd"), ("nchar(3)", "abcd"),
+    ("varchar(3) collate Latin1_General_CI_AS", "abcd"), ("varchar(3) collate Latin1_General_CI_AS", "☂"),
+    ("char(3) collate Latin1_General_CI_AS", "Д"), ("varbinary(2)", b"\0\1\2"), ("binary(2)", b"\0\1\2"),
+    ("date", "0000-00-00"), ("date", "2023-02-29"), ("date", "10000-01-01"), ("date", "infinity"),
+    ("date", "0044-03-15 BC"), ("time(7)", "24:00:00"), ("time(7)", "-00:00:01"), ("time(7)", "838:59:59"),
+    ("datetime2(7)", "10000-01-01 00:00:00"), ("datetime2(7)", "2024-02-29 24:00:00"), ("datetime2(7)", "infinity"),
+    ("datetime", "1752-12-31 00:00:00"), ("smalldatetime", "1899-12-31 00:00:00"), ("uniqueidentifier", "none"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("json", [True, False])
+@pytest.mark.parametrize(("native", "value"), FITS)
+def test_a_value_that_has_a_place_is_taken(native, value, json):
+    (types.as_json if json else types.as_parameter)(types.logical(native), "cp1252")(value)
+
+
+@pytest.mark.parametrize("json", [True, False])
+@pytest.mark.parametrize(("native", "value"), FITS_NOT)
+def test_a_value_that_has_no_place_is_rejected_before_the_server_changes_it_or_ends_the_transaction(
+    native, value, json
+):
     with pytest.raises(errors.Rejected):
-        types.as_json(LogicalType(kind))(value)
+        (types.as_json if json else types.as_parameter)(types.logical(native), "cp1252")(value)
+
+
+class Asking:
+    """A session of which only code pages are asked. pages: by collation."""
+
+    def __init__(self, **pages):
+        self.pages, self.asked = pages, []
+        self.raw = python_types.SimpleNamespace(known={}, json=False)
+
+    def row(self, sql, *, collation):
+        assert sql == types.CODE_PAGE
+        self.asked.append(collation)
+        return (self.pages.get(collation),)
+
+    def direct(self, sql, params=None):
+        return 0
+
+
+def column(name, native):
+    type_ = types.logical(native)
+    return Mapped(name, f'"{name}"', type_, native, type_, native)
+
+
+def test_what_is_refused_is_refused_by_its_columns_name():
+    session = Asking(cyrillic=1251)
+    mapped = [column("a", "int"), column("b", "varchar(9) collate cyrillic")]
+    bulk._fill(session, "t", ["a", "b"], mapped, [(1, "Д"), (2, None)])
+    with pytest.raises(errors.Rejected, match="column b"):
+        bulk._fill(session, "t", ["a", "b"], mapped, [(1, "Д"), (2, "ß")])
+    # Asked for once.
+    assert session.asked == ["cyrillic"]
+
+
+def test_of_a_code_page_that_is_not_known_ascii_is_taken():
+    session = Asking()
+    assert bulk.encoding(session, "varchar(9) collate odd") == "ascii"
+    assert bulk.encoding(session, "nvarchar(9) collate odd") == "utf-8"
+
+
+def test_a_text_is_made_in_its_own_code_page_and_not_in_that_of_the_database():
+    assert types.typed("?", "varchar(9) collate X") == "cast(cast(? as nvarchar(4000)) collate X as varchar(9))"
+    assert types.typed("?", "varchar(8000) collate X") == "cast(cast(? as nvarchar(max)) collate X as varchar(8000))"
+    assert types.typed("?", "varchar(max) collate X") == "cast(cast(? as nvarchar(max)) collate X as varchar(max))"
+    assert types.typed("?", "nvarchar(9) collate X") == "cast(? as nvarchar(9)) collate X"
+
+
+@pytest.mark.parametrize(
+    ("native", "asked"),
+    [("time(0)", "varchar(8)"), ("time(6)", "varchar(15)"), ("datetime2(7)", "varchar(27)"), ("date", "varchar(10)"),
+     ("datetime2(0)", "varchar(19)"), ("datetime", "varchar(23)")],
+)  # fmt: skip
+def test_a_moment_is_read_with_the_digits_that_its_type_keeps(native, asked):
+    assert asked in types.selected("x", native)
 
 
 def test_values_go_as_json_without_losing_a_digit():
@@ -414,8 +504,6 @@ def test_plan_names_the_statements_that_fail_on_a_captured_table():
 
 
 def test_a_source_without_snapshots_says_that_it_is_no_image():
-    import types as python_types
-
     dialect = SQLServer(address())
     session = python_types.SimpleNamespace(raw=python_types.SimpleNamespace(snapshot=False))
     assert "allow_snapshot_isolation" in dialect.no_image(session)

@@ -286,9 +286,10 @@ def test_a_destination_is_written(dialect, json, system):
         last = dataclasses.replace(mirror.columns[-1], system=system)
         mirror = dataclasses.replace(mirror, columns=(*mirror.columns[:-1], last))
     session = Recorder(dialect, {"sys.identity_columns": [("tiny",)]}, json=json)
-    values = {Kind.BYTES: b"\0\1", Kind.DECIMAL: "1.50", Kind.INTEGER: 1, Kind.BOOLEAN: True, Kind.FLOAT: 0.5}
-    moments = {"smalldatetime": "2020-01-01 10:00:00", "datetime": "2020-01-01 10:00:00.003"}
-    row = (1, *(values.get(c.destination_type.kind, moments.get(c.destination_native, "it's")) for c in mirror.columns))
+    values = {Kind.BYTES: b"\0\1", Kind.DECIMAL: "1.50", Kind.INTEGER: 1, Kind.BOOLEAN: True, Kind.FLOAT: 0.5,
+              Kind.DATE: "2020-01-01", Kind.TIME: "10:00:00.5", Kind.TIMESTAMP: "2020-01-01 10:00:00",
+              Kind.UUID: "6f9619ff-8b86-d011-b42d-00c04fc964ff"}  # fmt: skip
+    row = (1, *(values.get(column.destination_type.kind, "it's") for column in mirror.columns))
     staged = dialect.stage(session, mirror, [[row, (0, "k", 2, *[None] * (len(row) - 3))] * 60])
     assert (staged.rows, staged.present, staged.absent) == (120, 60, 60)
     dialect.upsert(session, mirror, staged)
@@ -308,7 +309,9 @@ def test_a_key_that_the_source_tells_apart_by_blanks_overwrites_no_other_row(dia
     target = bulk.Target(mirror, dialect)
     staged = base.Staged(f"{target.stage} as s", 1)
     assert "a.present = 0" in target.same(staged)
-    accepted([bulk.prepare(target), bulk.update_present(target, staged), bulk.insert_absent(target, staged)])
+    session = Recorder(dialect)
+    bulk.prepare(session, target)
+    accepted([*session.texts, bulk.update_present(target, staged), bulk.insert_absent(target, staged)])
 
 
 def test_a_part_of_what_is_staged_is_all_that_is_written(dialect):

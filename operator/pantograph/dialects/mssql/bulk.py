@@ -10,6 +10,7 @@ INSERT of what is absent.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import hashlib
 import itertools
@@ -21,6 +22,7 @@ from pantograph import errors
 from pantograph.dialects.base import Batches, Counted, Session, Staged
 from pantograph.dialects.mssql import types
 from pantograph.dialects.mssql.literals import text
+from pantograph.model.converters import PIECE, Converter, converted
 from pantograph.model.mirrors import Mapped, Mirror
 from pantograph.model.types import Kind
 
@@ -55,7 +57,7 @@ class Target:
         digest = hashlib.sha256(f"{mirror.id}{self.definition}".encode()).hexdigest()[:16]
         self.stage = f"#pantograph_{digest}"
         listed_keys = ", ".join(self.keys)
-        self.index = f"create clustered index pantograph_k on {self.stage} ({listed_keys})" if self._indexable() else ""
+        self.index = f"on {self.stage} ({listed_keys})" if self._indexable() else ""
 
     def _indexable(self) -> bool:
         width = 0
@@ -105,17 +107,26 @@ class Target:
 # -- the stage ---------------------------------------------------------------------------------------------------------
 
 
-def prepare(target: Target) -> str:
+_numbers = itertools.count(1)
+
+
+def prepare(session: Session, target: Target) -> None:
     """An empty stage. It stays for the session's other turns, unless the transaction that made it is rolled back."""
-    return (
-        f"if object_id(N'tempdb..{target.stage}') is null begin create table {target.stage} {target.definition}; "
-        f"{target.index} end else truncate table {target.stage}"
+    there = session.row(
+        f"if object_id(N'tempdb..{target.stage}') is not null truncate table {target.stage}; "
+        f"select 1 where object_id(N'tempdb..{target.stage}') is not null"
     )
+    if there is not None:
+        return
+    session.direct(f"create table {target.stage} {target.definition}")
+    if target.index:
+        # By another name each time: not every server that speaks the protocol forgets one that was rolled back.
+        session.direct(f"create clustered index pantograph_{next(_numbers)} {target.index}")
 
 
 def stage(session: Session, target: Target, batches: Batches) -> Staged:
     """Rows where `upsert` and `delete` find them."""
-    session.direct(prepare(target))
+    prepare(session, target)
     counted = Counted(batches)
     _fill(session, target.stage, ["present", *target.columns], [None, *target.mirror.columns], counted)
     return counted.staged(f"{target.stage} as s")
@@ -165,8 +176,14 @@ def _fill(
     session: Session, table: str, columns: Sequence[str], mapped: Sequence[Mapped | None], rows: Iterable[Sequence[Any]]
 ) -> int:
     as_carried = types.as_json if session.raw.json else types.as_parameter
-    renderers = [_flag if each is None else as_carried(each.destination_type) for each in mapped]
-    flow = ([None if v is None else r(v) for r, v in zip(renderers, row, strict=True)] for row in rows)
+    renderers: list[tuple[int, Converter]] = [
+        (i, _flag if each is None else as_carried(each.destination_type, encoding(session, each.destination_native)))
+        for i, each in enumerate(mapped)
+    ]
+    names = ["" if each is None else each.destination for each in mapped]
+    given = iter(rows)
+    batches = iter(lambda: list(itertools.islice(given, PIECE)), [])
+    flow = itertools.chain.from_iterable(converted(batch, renderers, names) for batch in batches)
     if session.raw.json:
         sql = json_insert(table, columns, mapped)
         return sum(session.direct(sql, (document,)) for document in _documents(flow))
@@ -175,6 +192,25 @@ def _fill(
         parameters = list(itertools.chain.from_iterable(group))
         done += session.direct(values_insert(table, columns, mapped, len(group)), parameters)
     return done
+
+
+def encoding(session: Session, native: str) -> str:
+    """How a column of a code page encodes its characters; what is not known holds ASCII at least."""
+    if not types.has_code_page(native):
+        return "utf-8"
+    collation = types.collation(native).removeprefix(" collate ")
+    known: dict[str, str] = session.raw.known
+    if f"code page of {collation}" not in known:
+        row = session.row(types.CODE_PAGE, collation=collation)
+        known[f"code page of {collation}"] = _codec(row[0] if row else None)
+    return known[f"code page of {collation}"]
+
+
+def _codec(page: int | None) -> str:
+    try:
+        return codecs.lookup(f"cp{page}").name
+    except LookupError:
+        return "ascii"
 
 
 def _flag(value: Any) -> int:

@@ -7,14 +7,17 @@ any collation; so what must tell texts apart compares their bytes.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import decimal
 import math
 import re
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from pantograph import errors
+from pantograph.model.converters import Converter
 from pantograph.model.tables import Column
 from pantograph.model.types import Kind, LogicalType
 
@@ -24,6 +27,7 @@ _CHARACTERS = "Latin1_General_100_CI_AS_SC"
 """A collation under which a character beyond the basic plane counts as one."""
 _UTF8 = "Latin1_General_100_CI_AS_SC_UTF8"
 """What encodes as UTF-8, since SQL Server 2019."""
+CODE_PAGE = "select convert(int, collationproperty(:collation, 'CodePage'))"
 ENCODES_UTF8 = f"select 1 where collationproperty(N'{_UTF8}', 'CodePage') is not null"
 """A row where the server has it; NULL is the property of a collation that it does not know."""
 
@@ -85,6 +89,11 @@ def plain(native: str) -> str:
 def is_text(native: str) -> bool:
     """A type of characters, whose `=` is not exact."""
     return base_name(native) in _TEXTS
+
+
+def has_code_page(native: str) -> bool:
+    """A type of characters that holds those of its collation's code page alone."""
+    return is_text(native) and not base_name(native).startswith("n") and collation(native) != ""
 
 
 def logical(native: str) -> LogicalType:
@@ -196,6 +205,11 @@ def _bytes(length: int, key: bool) -> str:
 
 def typed(expression: str, native_: str) -> str:
     """`expression` as a value of the native type, in its collation."""
+    if has_code_page(native_):
+        # CAST writes in the code page of what it is given, and makes ? of what that lacks: the database's, if not told.
+        length = modifiers(native_)
+        wide = f"nvarchar({_UNITS if length and length[0] <= _UNITS else 'max'})"
+        return f"cast(cast({expression} as {wide}){collation(native_)} as {plain(native_)})"
     return f"cast({expression} as {plain(native_)}){collation(native_)}"
 
 
@@ -265,8 +279,15 @@ def comparable(expression: str, native_: str) -> list[str]:
 
 # -- values ------------------------------------------------------------------------------------------------------------
 
-_TEXT_OF = {"date": 23, "time": 121, "datetime": 121, "datetime2": 121, "smalldatetime": 120}
-"""Styles of CONVERT by which a moment is text: ISO, with all digits that the type keeps (pyodbc drops the seventh)."""
+_TEXT_OF = {
+    "date": (10, 23),
+    "time": (8, 121),
+    "datetime": (23, 121),
+    "datetime2": (19, 121),
+    "smalldatetime": (19, 120),
+}
+"""Characters before the point, and the style of CONVERT by which a moment is text: ISO, with all digits that the type
+keeps (pyodbc drops the seventh) and no more."""
 
 
 def selected(expression: str, native_: str) -> str:
@@ -278,7 +299,9 @@ def selected(expression: str, native_: str) -> str:
             "expression with a type"
         )
     if name in _TEXT_OF:
-        return f"convert(varchar(27), {expression}, {_TEXT_OF[name]})"
+        length, style = _TEXT_OF[name]
+        fraction = logical(native_).fraction if name in ("time", "datetime2") else 0
+        return f"convert(varchar({length + fraction + 1 if fraction else length}), {expression}, {style})"
     if name == "datetimeoffset":
         return f"convert(varchar(27), {_utc(expression)}, 121)"
     if name in ("char", "nchar"):
@@ -341,6 +364,8 @@ _DIGITS = re.compile(r"\.(\d+)$")
 
 def _thirds(value: Any) -> Any:
     """A datetime keeps three-hundredths of a second: 0, 3 and 7 thousandths. It rounds the others, and we do not."""
+    if _instant(value) < "1753":
+        raise _refused("a moment before the year 1753")
     found = _DIGITS.search(str(value))
     if found:
         digits = found[1].ljust(7, "0")
@@ -351,61 +376,183 @@ def _thirds(value: Any) -> Any:
 
 def _minutes(value: Any) -> Any:
     """A smalldatetime keeps minutes."""
+    if not "1900" <= _instant(value) < "2079-06-07":
+        raise _refused("a moment beyond the years of smalldatetime")
     if not re.search(r" \d\d:\d\d(:00(\.0*)?)?$", str(value)):
         raise errors.Rejected("a moment is finer than the minute of smalldatetime", kind="type")
     return value
 
 
-def as_json(type_: LogicalType) -> Callable[[Any], Any]:
-    """From the canonical value to what JSON carries it as: `from_json` makes a value of the type of it again."""
-    encoder = encode(type_)
-    if encoder is not None:
+def as_json(type_: LogicalType, encoding: str = "utf-8") -> Converter:
+    """From the canonical value to what JSON carries it as: `arrived` makes a value of the type of it again.
+
+    What the type has no room for is refused here. The server cuts a text or bytes to their length without a word, and
+    where it does fail to convert, the whole transaction is gone. encoding: of the type's code page, if it has one.
+    """
+    if (encoder := encode(type_)) is not None:
         return encoder
+    match type_.kind:
+        case Kind.INTEGER:
+            return _whole(*_RANGES[base_name(type_.native)]) if base_name(type_.native) in _RANGES else int
+        case Kind.DECIMAL:
+            return _digits(type_)
+        case Kind.FLOAT:
+            return _finite if type_.bits != 32 else _short_float
+        case Kind.TEXT:
+            return _text_of(type_.native, encoding)
+        case Kind.BYTES:
+            bytes_of = _bytes_of(type_.length)
+            return lambda value: bytes_of(value).hex()
     return _TO_JSON.get(type_.kind, str)
 
 
-def as_parameter(type_: LogicalType) -> Callable[[Any], Any]:
+def as_parameter(type_: LogicalType, encoding: str = "utf-8") -> Converter:
     """From the canonical value to a parameter of its own: bytes as they are, all else as a text."""
     if type_.kind is Kind.BYTES:
-        return _bytes_of
-    render = as_json(type_)
+        return _bytes_of(type_.length)
+    render = as_json(type_, encoding)
     return lambda value: str(render(value))
 
 
-def _bytes_of(value: Any) -> bytes:
-    return value.encode() if isinstance(value, str) else bytes(value)
+_RANGES = {name: (-(1 << bits - 1), (1 << bits - 1) - 1) for name, bits in _INTEGERS.items()} | {"tinyint": (0, 255)}
+_LEAST_MONEY = {"money": "922337203685477.5808", "smallmoney": "214748.3648"}
+_EXACTLY = decimal.Context(prec=100)
 
 
-def _hex(value: Any) -> str:
-    return _bytes_of(value).hex()
+def _refused(what: str, kind: str = "type") -> errors.Rejected:
+    return errors.Rejected(f"{what} has no place here", kind=kind)
+
+
+def _whole(low: int, high: int) -> Converter:
+    def whole(value: Any) -> int:
+        number = int(value)
+        if not low <= number <= high:
+            raise _refused("a number beyond the type's range")
+        return number
+
+    return whole
+
+
+def _digits(type_: LogicalType) -> Converter:
+    beyond = _beyond(type_)
+
+    def digits(value: Any) -> str:
+        text = str(value)
+        if not re.fullmatch(r"-?\d+(\.\d+)?", text):
+            raise _refused("a decimal that is no number")
+        if decimal.Decimal(text).copy_abs() >= beyond:
+            raise _refused("a number of more digits than the type has")
+        return text
+
+    return digits
+
+
+def _beyond(type_: LogicalType) -> decimal.Decimal:
+    """Of the numbers without a sign that the type does not hold when they are rounded, the least."""
+    if not type_.precision:
+        return decimal.Decimal("Infinity")
+    nines = decimal.Decimal((0, (9,) * type_.precision, -type_.scale))
+    most = decimal.Decimal(_LEAST_MONEY.get(base_name(type_.native), nines))
+    return _EXACTLY.add(most, decimal.Decimal((0, (5,), -type_.scale - 1)))
 
 
 def _finite(value: Any) -> str:
     number = float(value)
     if not math.isfinite(number):
-        raise errors.Rejected("a float that is no number has no place here", kind="type")
+        raise _refused("a float that is no number")
     return repr(number)
+
+
+def _short_float(value: Any) -> str:
+    text = _finite(value)
+    try:
+        struct.pack("<f", float(text))
+    except OverflowError:
+        raise _refused("a float beyond the range of real") from None
+    return text
 
 
 def _truth(value: Any) -> int:
     if value not in (0, 1):
-        raise errors.Rejected("a number beside 0 and 1 is no bit", kind="type")
+        raise _refused("a number beside 0 and 1")
     return int(value)
 
 
-def _digits(value: Any) -> str:
+def _text_of(native_: str, encoding: str) -> Converter:
+    numbers, narrow = modifiers(native_), has_code_page(native_)
+    most = numbers[0] if numbers else 0
+
+    def text_of(value: Any) -> str:
+        text = str(value)
+        if text.isascii():
+            size = len(text)
+        elif narrow:
+            try:
+                size = len(text.encode(encoding))
+            except UnicodeEncodeError:
+                raise _refused("a character that the code page of the column lacks") from None
+        else:
+            size = len(text.encode("utf-16-le", "surrogatepass")) // 2
+        if most and size > most:
+            raise _refused("a text that is longer than the column", "length")
+        return text
+
+    return text_of
+
+
+def _bytes_of(most: int) -> Callable[[Any], bytes]:
+    def bytes_of(value: Any) -> bytes:
+        given = value.encode() if isinstance(value, str) else bytes(value)
+        if most and len(given) > most:
+            raise _refused("a value that is longer than the column", "length")
+        return given
+
+    return bytes_of
+
+
+_DAY, _CLOCK = re.compile(r"\d{4}-\d\d-\d\d"), re.compile(r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,7})?")
+
+
+def _day(value: Any) -> str:
     text = str(value)
-    if not re.fullmatch(r"-?\d+(\.\d+)?", text):
-        raise errors.Rejected("a decimal that is no number has no place here", kind="type")
+    if _DAY.fullmatch(text):
+        with contextlib.suppress(ValueError):
+            datetime.date.fromisoformat(text)
+            return text
+    raise _refused("a date beyond the years 1 to 9999, or none,")
+
+
+def _clock(value: Any) -> str:
+    text = str(value)
+    if not _CLOCK.fullmatch(text):
+        raise _refused("a time that is none of a day")
     return text
 
 
-_TO_JSON: dict[Kind, Callable[[Any], Any]] = {
-    Kind.BYTES: _hex,
-    Kind.FLOAT: _finite,
+def _instant(value: Any) -> str:
+    text = str(value)
+    _day(text[:10])
+    if text[10:] and (text[10] != " " or not _CLOCK.fullmatch(text[11:])):
+        raise _refused("a moment beyond the years 1 to 9999, or none,")
+    return text
+
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def _uuid_of(value: Any) -> str:
+    text = str(value)
+    if not _UUID.fullmatch(text):
+        raise _refused("a text that is no UUID")
+    return text
+
+
+_TO_JSON: dict[Kind, Converter] = {
     Kind.BOOLEAN: _truth,
-    Kind.INTEGER: int,
-    Kind.DECIMAL: _digits,
+    Kind.DATE: _day,
+    Kind.TIME: _clock,
+    Kind.TIMESTAMP: _instant,
+    Kind.UUID: _uuid_of,
 }
 
 
