@@ -120,7 +120,8 @@ class SQLServerDatabase(TestDatabase):
 
     def __init__(self, server: SQLServer, name: str) -> None:
         super().__init__()
-        self._lock, self._looking = threading.Lock(), None
+        self._lock = threading.Lock()
+        self._looking: Any = None
         self.server, self.name = server, f"{server.place.database}_{name}"
         server.drop(self.name)
         server.run(f'create database "{self.name}"')

@@ -71,8 +71,8 @@ class Connection:
     """A connection of pyodbc's in autocommit, where transactions are begun and ended by statements.
 
     snapshot: the database lets a transaction see one moment. json: it knows OPENJSON, and reads texts back as they
-    were. known: what was found out of the destination's tables, by name. partial: the window that was opened last ends
-    below what its snapshot sees.
+    were. known: what was found out of the destination's tables and collations, by name. partial: the window that was
+    opened last ends below what its snapshot sees.
     """
 
     def __init__(self, raw: Any, role: Role) -> None:
