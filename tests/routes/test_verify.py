@@ -488,6 +488,23 @@ def test_what_a_stopped_mirror_has_not_applied_is_in_flight_and_what_differs_all
     assert result.in_flight == 6
 
 
+def test_an_event_of_a_key_of_text_is_in_flight_as_well(pair: Pair) -> None:
+    native = "nvarchar(20)" if pair.source.dialect == "mssql" else "varchar(20)"
+    collate = " collate utf8mb4_bin" if pair.source.dialect in FAMILY else ""
+    pair.make(
+        f"create table things (code {native}{collate} not null primary key, qty int)",
+        "insert into things values ('a', 1), ('b', 2), ('c d', 3)",
+    )
+    pair.start("things")
+    pair.wait_equal(things=("code", "qty"))
+    pair.stop()
+    pair.make("update things set qty = 99 where code = 'c d'", "delete from things where code = 'a'")
+    tamper(pair, "update things set qty = 5 where code = 'b'")
+    result = verify(pair, pace=Pace(patience=0.5))
+    assert result.found == (Difference(("b",), "different", ("qty",)),)
+    assert result.in_flight == 2
+
+
 def test_what_has_not_been_copied_cannot_be_compared(pair: Pair) -> None:
     running(pair)
     with foreign_hand(pair) as client:

@@ -243,8 +243,9 @@ class ValueSide(Side):
         return {self._digest(texts): texts for texts in found}
 
     def among(self, wanted: Sequence[Key], events: str, params: Mapping[str, Any]) -> set[int]:
+        # As the column has it: what an event keeps may be another form of it, which the driver would yield.
         given = [
-            self.dialect.selected(dataclasses.replace(column, expression=f"g.k{i}"))
+            self.dialect.selected(dataclasses.replace(column, expression=self.dialect.event_key(self.mirror, i)))
             for i, column in enumerate(self.mirror.key)
         ]
         found = self._given_among(given, wanted, events, params)

@@ -16,6 +16,7 @@ import types as python_types
 import pytest
 
 from pantograph import errors
+from pantograph.apply import execute, observe
 from pantograph.dialects import base, parameters
 from pantograph.dialects.base import Address, Role
 from pantograph.dialects.mssql import bulk, capture, connections, inspection, types, windows
@@ -24,7 +25,7 @@ from pantograph.model.changes import Capture, Position, Window
 from pantograph.model.mirrors import Mapped, Mirror
 from pantograph.model.tables import Column, TableShape
 from pantograph.model.types import Kind, LogicalType
-from pantograph.pipeline import cascades, checkpoints, deadletters, fence, keys, sharing, statements
+from pantograph.pipeline import cascades, checkpoints, deadletters, fence, keys, sharing, sides, statements
 
 MAXDOP = pathlib.Path(sysconfig.get_path("scripts")) / "maxdop"
 QUOTED_IDENTIFIERS = pathlib.Path(__file__).with_name("maxdop.json")
@@ -74,6 +75,9 @@ class Recorder:
         self._sent(connections._CONTROL.get(sql, sql))
         assert len(params or ()) <= bulk.PARAMETERS
         return 0
+
+    def batches(self, sql, rows, size, /, **params):
+        yield self.rows(sql, **params)
 
     def begin(self):
         for sql in self.dialect.begins(self.role):
@@ -345,6 +349,38 @@ def test_checksums_are_made_of_every_type(dialect):
             texts.append(dialect.canonical('"x"', type_, dataclasses.replace(type_, fraction=3, scale=1)))
     hashed = dialect.hashed(texts)
     accepted([f"select {hashed} % 32, {dialect.total(hashed)} from t group by {hashed} % 32", types.ENCODES_UTF8])
+
+
+@pytest.mark.parametrize("kind", [sides.Side, sides.ValueSide])
+def test_a_side_of_a_comparison_is_read(dialect, kind):
+    natives = {name: native for name, native in NATIVES.items() if name not in NO_KEYS or name in ("note", "blob")}
+    mirror = mirror_of(dialect, natives, where="price > 0")
+    session = Recorder(dialect, {"select count(*), sum(": [(1, 2)], "sys.partitions": [(5,)]})
+    floats = ["ratio", "short"]
+    by_value = [i for i, c in enumerate(mirror.columns) if kind is sides.ValueSide or c.destination in floats]
+    for values in (by_value, *([[]] if kind is sides.Side else [])):
+        kept = [c for c in mirror.columns if values or c.destination not in floats]
+        side = kind(session, dataclasses.replace(mirror, columns=tuple(kept)), values)
+        for after in ((), ("a", 1)):
+            side.end(after, 10)
+            side.sum(after, ("b", 2))
+            side.buckets(after, ("b", 2), 32)
+            list(side.rows(after, ("b", 2), {1, 2}, 32))
+        side.look_up([("a", 1), ("b", 2)])
+        window = Window(Position("5:"), Position("9:"))
+        side.among([("a", 1)], *dialect.reader([mirror.capture]).keys(mirror.capture, window))
+        side.estimated()
+    accepted(session.texts)
+
+
+def test_what_is_written_down_at_a_source_and_read_again(dialect):
+    session = Recorder(dialect)
+    one = capture_of()
+    execute.record(session, dialect, one)
+    observe.captures(session, dialect)
+    observe.registrations(session, dialect)
+    observe.heartbeat(session, dialect)
+    accepted(session.texts)
 
 
 @pytest.mark.parametrize(("found", "able"), [([(1,)], True), ([], False)])
