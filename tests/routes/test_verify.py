@@ -363,8 +363,13 @@ def test_equal_rows_of_every_type_have_no_difference(pair: Pair) -> None:
     if pair.destination.dialect != pair.source.dialect:
         # The greatest of these have no room everywhere: a 32-bit float of MariaDB's, an integer of SQLite's.
         rows = [tuple({3.4028235e38: 3e38, 2**64 - 1: 2**63 - 1}.get(value, value) for value in row) for row in rows]
+    marks = ["?"] * len(rows[0])
+    if pair.source.dialect == "mssql":
+        # Its driver sends NULL as a text, which not every type takes.
+        natives = (column.split(" ", 1)[1] for column in create.removesuffix(")").split(" (", 1)[1].split(", "))
+        marks = [f"cast(? as {native.removesuffix(' primary key')})" for native in natives]
     for row in rows:
-        pair.app.run(f"insert into kinds values ({', '.join('?' * len(row))})", *row)
+        pair.app.run(f"insert into kinds values ({', '.join(marks)})", *row)
     mirror = pair.start("kinds")
     mirror.wait_phase("Streaming")
     result = verify(pair)
