@@ -108,7 +108,7 @@ def test_6_of_two_reflectors_at_once_one_comes_too_late_and_says_so(make_pair: M
         one.stop()
         other.stop()
         said = one.said() + other.said()
-    assert watcher.torn == []
+    assert watcher.torn == [], said
     assert "StaleCheckpoint" in said
     assert "Bug" not in said
 

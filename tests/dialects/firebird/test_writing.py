@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import pytest
 
 from pantograph import errors
-from pantograph.dialects.firebird import packing
+from pantograph.dialects import base
+from pantograph.dialects.firebird import bulk, packing
 
 VALUES = [
     ("smallint", -32768), ("integer", 2147483647), ("bigint", -9223372036854775808),
@@ -173,3 +175,23 @@ def test_an_array_is_refused_by_name(world):
     world.run("create table grids (id integer not null primary key, cells integer[3])")
     with pytest.raises(errors.SpecError, match=r"column cells is an array of integer, which cannot be copied"):
         world.dialect.create_table("", "copies", world.shape("grids").columns, ("id",))
+
+
+@pytest.mark.parametrize("ends", ["commit", "rollback"])
+def test_a_stage_that_another_session_makes_at_the_same_time_is_no_refusal(world, ends):
+    """Of two reflectors at once: the later one is told what is told of a definition that cannot be made at all."""
+    for table in ("origin", "copies"):
+        world.run(f"create table {table} (id integer not null primary key, v integer)")
+    mirror = world.mirror(world.capture("origin"), "copies")
+    target = bulk.Target(mirror, world.dialect)
+    other = world.session(base.Role.WRITER).raw.raw.trans()
+    other.begin()
+    other.cursor().execute(f"create global temporary table {target.stage} {target.definition}")
+    ended = threading.Timer(0.3, getattr(other, ends))
+    ended.start()
+    world.writer.begin()
+    staged = world.dialect.stage(world.writer, mirror, [[(1, 1, 10)]])
+    assert world.dialect.upsert(world.writer, mirror, staged) == 1
+    world.writer.commit()
+    ended.join()
+    assert world.side.rows("select v from copies") == [(10,)]

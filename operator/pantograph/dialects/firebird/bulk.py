@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import fdb
 
 from pantograph import errors
 from pantograph.dialects.base import Batches, Counted, Session, Staged
-from pantograph.dialects.firebird import types
+from pantograph.dialects.firebird import connections, types
 from pantograph.dialects.firebird.capture import STAGE, relation_exists, unless
 from pantograph.dialects.firebird.identifiers import folded
 from pantograph.dialects.firebird.packing import ROWS as PACKED
@@ -132,6 +133,10 @@ def insert(session: Session, target: Target, batches: Batches) -> int:
     return _fill(session, target.table, target.columns, list(target.mirror.columns), rows)
 
 
+_TRIES = 5
+"""Of a definition that another session makes at the same time, until it has made it or given up."""
+
+
 def _define(session: Session, target: Target) -> None:
     """The stage's definition, made beside the open transaction, which sees it at once."""
     known: set[str] = session.raw.known
@@ -140,6 +145,24 @@ def _define(session: Session, target: Target) -> None:
     statement = unless(
         relation_exists(folded(target.bare)), f"create global temporary table {target.stage} {target.definition}"
     )
+    for tried in range(1, _TRIES + 1):
+        try:
+            _run_beside(session, statement)
+            break
+        except errors.DatabaseError as error:
+            # Two that make one table: the later one is told that the catalog's own keys are there, and nothing of locks.
+            if error.code != connections.NO_METADATA_UPDATE and not isinstance(error, errors.Contended):
+                raise
+            if tried == _TRIES:
+                raise errors.Contended(
+                    f"another session makes the stage {target.bare} (error {error.code})", code=error.code
+                ) from error
+            time.sleep(0.05 * tried)
+    known.add(target.bare)
+
+
+def _run_beside(session: Session, statement: str) -> None:
+    """A statement in a transaction of its own."""
     with session.using():
         beside = session.raw.raw.trans()
         try:
@@ -149,7 +172,6 @@ def _define(session: Session, target: Target) -> None:
         finally:
             with contextlib.suppress(fdb.Error):
                 beside.close()
-    known.add(target.bare)
 
 
 # -- rows in blocks ----------------------------------------------------------------------------------------------------

@@ -315,6 +315,8 @@ _CONTENDED = {
     335544453: "the object is in use",
     335544475: "the table is in use",
 }
+NO_METADATA_UPDATE = "335544351"
+"""A definition cannot be made: for one that is there already, and for whatever else the catalog refuses."""
 _REFUSED = {
     335544352: "a privilege is missing",
     335544472: "user name or password is wrong",
