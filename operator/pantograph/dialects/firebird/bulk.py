@@ -150,7 +150,7 @@ def _define(session: Session, target: Target) -> None:
             _run_beside(session, statement)
             break
         except errors.DatabaseError as error:
-            # Two that make one table: the later one is told that the catalog's own keys are there, and nothing of locks.
+            # Of two that make one table the later one is told that the catalog has its keys, and nothing of locks.
             if error.code != connections.NO_METADATA_UPDATE and not isinstance(error, errors.Contended):
                 raise
             if tried == _TRIES:
