@@ -16,7 +16,7 @@ import pytest
 
 from pantograph import errors
 from pantograph.database import sessions
-from pantograph.pipeline import steps
+from pantograph.pipeline import steps, turn
 from pantograph.pipeline.turn import Limits
 from tests.servers import SQLite, TestDatabase
 from tests.support import comparison, hands, mirrors
@@ -158,6 +158,30 @@ def test_of_two_that_read_the_same_position_one_comes_too_late(tmp_path: pathlib
     with pytest.raises(errors.StaleCheckpoint):
         b.step("default/t0")
     b.load()
+    b.settle()
+    assert comparison.difference(source, destination, "orders", COLUMNS["orders"]) == ""
+    for hand in (a, b):
+        hand.close()
+
+
+def test_what_was_read_for_a_stream_comes_too_late_when_another_took_the_reflection_out_of_it(
+    tmp_path: pathlib.Path,
+) -> None:
+    """Or it would lie over what is newer, and the Reflection's own position is past the event that says so."""
+    source, destination, a, b = _world(tmp_path, 0)
+    a.settle()
+    b.load()
+    app = Client(source)
+    app.run("update orders set v = 100 where id = 1")
+    half = Half(a)
+    half.read()
+    app.run("update orders set v = 200 where id = 1")
+    group = b.part("default/t0")
+    turn.take(b.route, group)
+    half.write()
+    for hand in (a, b):
+        hand.load()
+        assert hand.apart, "it is in its stream"
     b.settle()
     assert comparison.difference(source, destination, "orders", COLUMNS["orders"]) == ""
     for hand in (a, b):

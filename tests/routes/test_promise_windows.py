@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 import re
@@ -12,8 +13,9 @@ from collections.abc import Callable
 
 import pytest
 
+from pantograph.pipeline.turn import Limits
 from tests.routes.conftest import ENGINES, MANY_WRITERS, Pair
-from tests.support import histories, mirrors
+from tests.support import hands, histories, mirrors
 from tests.support.clients import Client
 from tests.support.comparison import wait_equal, wait_until
 
@@ -111,6 +113,31 @@ def test_6_of_two_reflectors_at_once_one_comes_too_late_and_says_so(make_pair: M
     assert watcher.torn == [], said
     assert "StaleCheckpoint" in said
     assert "Bug" not in said
+
+
+def test_6_a_reflection_that_another_reflector_takes_out_of_its_stream_comes_back(make_pair: MakePair) -> None:
+    """Whoever had it in its stream sees so and brings it back, unless the other one was quicker."""
+    pair = make_pair("postgresql", "postgresql")
+    histories.create(pair.app)
+    documents = mirrors.documents(pair.source, pair.destination, list(histories.COLUMNS))
+    (wanted,) = mirrors.wanted(documents)
+    with mirrors.Mirror(documents) as mirror:
+        wait_until(lambda: mirrors.in_step(pair.destination) == 2, "both in their stream")
+        other = hands.Hand(wanted, Limits())
+        for n in range(10):
+            pair.app.run(f"insert into {histories.LEDGER} values (?, 1, 1, 1)", n)
+            with contextlib.suppress(*hands.RETRIED):
+                other.load()
+                if other.joined:
+                    other.part("default/t1")
+                for _ in range(n % 3):
+                    other.step("default/t1")
+            wait_until(lambda: mirrors.in_step(pair.destination) == 2, "both in their stream again")
+        other.close()
+        pair.app.run(f"insert into {histories.LEDGER} values (?, 1, 1, 1)", 100)
+        wait_equal(pair.source, pair.destination, histories.COLUMNS)
+        assert mirror.seen("t1").phase == "Streaming"
+        assert not [said for said in mirror.messages if "Bug" in said]
 
 
 @pytest.mark.full

@@ -100,7 +100,7 @@ class Hand:
             group = self.apart[reflection] = Group(checkpoint, [ready.mirror])
             if checkpoint.state.in_step:
                 group.read = self.stream.read
-                turn.touch_apart(route, group, self.stream.checkpoint.state)
+                self.stream.checkpoint = turn.touch_apart(route, group, self.stream.checkpoint)
 
     def close(self) -> None:
         for session in (self.route.reader, self.route.writer, self.route.side):
@@ -148,14 +148,7 @@ class Hand:
     def _copy_again(self, reflection: str) -> None:
         """All of its rows went with those of another: it leaves its stream, if it is there, and is swept."""
         route, ready = self.route, self.ready[reflection]
-        group = self.apart.get(reflection)
-        if group is None:
-            with route.writer.step(steps.LOAD_CHECKPOINTS):
-                known = checkpoints.load(route.writer, route.target, route.owner)
-            group = self.apart[reflection] = Group(known[checkpoint_name(reflection)], [ready.mirror])
-            group.read = self.stream.read
-            turn.touch_apart(route, group, self.stream.checkpoint.state)
-            self.stream.mirrors = [mirror for mirror in self.stream.mirrors if mirror.name != reflection]
+        group = self.apart.get(reflection) or self.part(reflection)
         begun = sweep.Begun(
             streams.ROWS_REPLACED, False, 0, ready.shaping, ready.table, ready.wanted.resync_token,
             keep=ready.mirror.on_delete == "Ignore",
@@ -167,6 +160,16 @@ class Hand:
         with route.writer.step(steps.COMMIT):
             route.writer.commit()
         self._replaced.discard(reflection)
+
+    def part(self, reflection: str) -> Group:
+        """It leaves its stream."""
+        route, mirror = self.route, self.ready[reflection].mirror
+        with route.writer.step(steps.LOAD_CHECKPOINTS):
+            known = checkpoints.load(route.writer, route.target, route.owner)
+        group = self.apart[reflection] = Group(known[checkpoint_name(reflection)], [mirror], read=self.stream.read)
+        self.stream.checkpoint = turn.touch_apart(route, group, self.stream.checkpoint)
+        self.stream.mirrors = [each for each in self.stream.mirrors if each.name != mirror.name]
+        return group
 
     def idle(self) -> bool:
         """A turn of each stream that is in step, keys included: did it change nothing?"""

@@ -508,23 +508,38 @@ def touch(route: Route, group: Group, change: Callable[[State], State], *, posit
     group.checkpoint = moved
 
 
-def touch_apart(route: Route, group: Group, stream: State) -> None:
-    """A Reflection leaves its stream: from now on it has a position of its own, and what proves the stream's."""
-    touch(
-        route,
-        group,
-        lambda state: dataclasses.replace(
-            state,
-            in_step=False,
-            stream="",
-            nonces=list(stream.nonces),
-            suspect=state.suspect or stream.suspect,
-            # Those that the position was read in, which the fence will ask about, and not those of today.
-            incarnation=stream.incarnation or route.incarnation,
-            life=stream.life or route.life,
-        ),
-        position=group.read,
+def touch_apart(route: Route, group: Group, stream: Checkpoint) -> Checkpoint:
+    """A Reflection leaves its stream: from now on it has a position of its own, and what proves the stream's.
+
+    The stream's checkpoint is written with it, where there is one, and is returned: another reflector that has the
+    Reflection in its stream comes too late then. It would write rows that it read before over those of a window that
+    only the Reflection's own position knows.
+    """
+    session, proved = route.writer, stream.state
+    alone = dataclasses.replace(
+        group.checkpoint.state,
+        in_step=False,
+        stream="",
+        nonces=list(proved.nonces),
+        suspect=group.checkpoint.state.suspect or proved.suspect,
+        # Those that the position was read in, which the fence will ask about, and not those of today.
+        incarnation=proved.incarnation or route.incarnation,
+        life=proved.life or route.life,
     )
+    try:
+        with session.step(steps.BEGIN):
+            session.begin()
+        with session.step(steps.MOVE_CHECKPOINT):
+            if stream.version:
+                stream = move(route, stream, stream.position, stream.state)
+            moved = move(route, group.checkpoint, group.read, alone)
+        with session.step(steps.COMMIT):
+            session.commit()
+    except BaseException:
+        session.rollback()
+        raise
+    group.checkpoint = moved
+    return stream
 
 
 # -- windows above maxTransactionRows ------------------------------------------------------------------------------

@@ -400,7 +400,7 @@ class Process:
             if why:
                 self.board.phase(name, "Failed", "Rejected", why)
             # What made it leave is answered by now, or will be asked again by the worker itself.
-            self._begin(Apart(source, address, dialects.load, dataclasses.replace(ready), stream.admit))
+            self._begin(Apart(source, address, dialects.load, dataclasses.replace(ready), stream))
 
         return aside
 

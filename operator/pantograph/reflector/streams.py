@@ -453,10 +453,10 @@ class Apart(Worker):
         target: Address,
         make: Callable[[Address], Dialect],
         ready: Ready,
-        hand_over: Callable[[Group, Ready], None],
+        stream: Stream,
     ) -> None:
         super().__init__(f"apart {ready.wanted.name}", source, target, make)
-        self.ready, self._hand_over = ready, hand_over
+        self.ready, self._stream = ready, stream
         self.group: Group | None = None
 
     def names(self) -> list[str]:
@@ -467,14 +467,20 @@ class Apart(Worker):
         known = self.load()
         checkpoint = known.get(checkpoint_name(name)) or Checkpoint(self.source.owner, checkpoint_name(name))
         group = self.group = Group(checkpoint, [ready.mirror])
+        reason = why_sweep(checkpoint, ready) or self._replaced(name)
         if checkpoint.state.in_step:
+            if not reason and checkpoint.state.stream in ("", stream_name(ready)):
+                # Another reflector brought it there, or our own attempt came about although it was answered by nothing.
+                self._stream.take_back(ready)
+                self.halted.set()
+                return
             # It left its stream without having been written down: it stands where the stream stands.
-            stream = known.get(checkpoint.state.stream or stream_name(ready))
-            group.read = stream.position if stream else Position("")
-            turn.touch_apart(self.route, group, stream.state if stream else State())
+            left = checkpoint.state.stream or stream_name(ready)
+            stream = known.get(left) or Checkpoint(self.source.owner, left)
+            group.read = stream.position
+            turn.touch_apart(self.route, group, stream)
         self.source.groups[self.group_key(group)] = group
         try:
-            reason = why_sweep(checkpoint, ready) or self._replaced(name)
             if not self.judge(group):
                 if ready.wanted.on_position_lost == "Stop":
                     raise errors.PantographError(
@@ -497,7 +503,7 @@ class Apart(Worker):
             self.source.groups.pop(self.group_key(group), None)
         if not self.stopping:
             # What was mended has been swept by now.
-            self._hand_over(group, dataclasses.replace(ready, mended=False))
+            self._stream.admit(group, dataclasses.replace(ready, mended=False))
         self.halted.set()
 
     @contextlib.contextmanager
@@ -752,6 +758,7 @@ class Stream(Worker):
         self.members = members
         self._arrived: list[tuple[Group, Ready]] = []
         self._leaving: set[str] = set()
+        self._found: list[Ready] = []
         self._lock = threading.Lock()
         self.aside: Callable[[Ready, str], None] = lambda _ready, _why: None
         self._look_at_keys = 0.0
@@ -767,6 +774,12 @@ class Stream(Worker):
             self._arrived.append((group, ready))
         self.source.news.publish()
 
+    def take_back(self, ready: Ready) -> None:
+        """A Reflection is in step by what the destination says: the stream reads again who is, with it among them."""
+        with self._lock:
+            self._found.append(ready)
+        self.source.news.publish()
+
     def copy_again(self, name: str) -> None:
         with self._lock:
             self._leaving.add(name)
@@ -778,9 +791,11 @@ class Stream(Worker):
         self.source.news.publish()
 
     def work(self) -> None:
+        self._take_in_found()
         known = self.load()
         name = f"stream/{self.stream}"
         checkpoint = known.get(name) or Checkpoint(self.source.owner, name)
+        self._let_go_apart(name, known)
         mirrors = [ready.mirror for ready in self.members.values()]
         group = Group(checkpoint, mirrors)
         self.source.groups[self.group_key(group)] = group
@@ -794,6 +809,8 @@ class Stream(Worker):
         for ready in self.members.values():
             self.source.board.phase(ready.wanted.name, "Streaming")
         while not self.stopping:
+            if self._found:
+                return
             self._let_go(group)
             generation = self.source.news.generation
             joiners = self._joiners(group)
@@ -917,12 +934,26 @@ class Stream(Worker):
             seen.complete = True
         return outcome
 
+    def _take_in_found(self) -> None:
+        with self._lock:
+            found, self._found = self._found, []
+        self.members |= {ready.wanted.name: ready for ready in found}
+
+    def _let_go_apart(self, stream: str, known: dict[str, Checkpoint]) -> None:
+        """Members that another reflector has taken out of the stream have a position of their own, which may lie behind
+        the stream's: read from there, what lies between the two would be left out."""
+        for name, ready in list(self.members.items()):
+            own = known.get(checkpoint_name(name))
+            if own is None or not own.state.in_step or own.state.stream not in ("", stream):
+                del self.members[name]
+                self.aside(ready, "")
+
     def _part_absent(self, group: Group, known: dict[str, Checkpoint]) -> None:
         """Write down where those stand that are in step and not here: the stream goes on without them."""
         here = {checkpoint_name(name) for name in self.members}
         for own in known.values():
             if own.state.in_step and own.state.stream == group.checkpoint.name and own.name not in here:
-                turn.touch_apart(self.route, Group(own, [], read=group.read), group.checkpoint.state)
+                group.checkpoint = turn.touch_apart(self.route, Group(own, [], read=group.read), group.checkpoint)
         # Whether their last attempt to join came about is unknown: they look at their own checkpoints.
         with self._lock:
             arrived, self._arrived = self._arrived, []
@@ -953,7 +984,7 @@ class Stream(Worker):
         name = ready.wanted.name
         own = self.load().get(checkpoint_name(name)) or Checkpoint(self.source.owner, checkpoint_name(name))
         alone = Group(own, [ready.mirror], read=group.read)
-        turn.touch_apart(self.route, alone, group.checkpoint.state)
+        group.checkpoint = turn.touch_apart(self.route, alone, group.checkpoint)
         group.mirrors = [mirror for mirror in group.mirrors if mirror.name != name]
         del self.members[name]
         self.aside(ready, why)
