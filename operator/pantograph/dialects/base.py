@@ -73,8 +73,9 @@ class Address:
 
     @property
     def label(self) -> str:
-        """What a person would call it in an error message."""
-        return self.path or f"{self.host}:{self.port or '?'}/{self.database}"
+        """What a person would call it in an error message: of one line, whatever is in a name."""
+        said = self.path or f"{self.host}:{self.port or '?'}/{self.database}"
+        return said if said.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in said)
 
 
 @dataclass(frozen=True, slots=True)
