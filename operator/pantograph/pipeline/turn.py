@@ -680,19 +680,7 @@ def _next_page(route: Route, stream: Group, at: checkpoints.Page, ordered: list[
         known = stream.target and route.windows.stored(stream.target) == at.target
         stream.read = stream.target if known else Position(at.target)
     if following is None:
-        session = route.writer
-        try:
-            with session.step(steps.BEGIN):
-                session.begin()
-            with session.step(steps.MOVE_CHECKPOINT):
-                state = dataclasses.replace(stream.checkpoint.state, page=None)
-                moved = move(route, stream.checkpoint, stream.read, state)
-            with session.step(steps.COMMIT):
-                session.commit()
-        except BaseException:
-            session.rollback()
-            raise
-        stream.checkpoint = moved
+        touch(route, stream, lambda state: dataclasses.replace(state, page=None), position=stream.read)
         return Outcome("applied", until=Position(at.target), more=True)
     touch(route, stream, lambda state: dataclasses.replace(state, page=following))
     return Outcome("page", more=True)

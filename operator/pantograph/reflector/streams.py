@@ -469,7 +469,7 @@ class Apart(Worker):
         group = self.group = Group(checkpoint, [ready.mirror])
         reason = why_sweep(checkpoint, ready) or self._replaced(name)
         if checkpoint.state.in_step:
-            if not reason and checkpoint.state.stream in ("", stream_name(ready)):
+            if not reason and in_step_as_wanted(checkpoint.state, ready):
                 # Another reflector brought it there, or our own attempt came about although it was answered by nothing.
                 self._stream.take_back(ready)
                 self.halted.set()
@@ -702,7 +702,11 @@ def stream_name(ready: Ready) -> str:
 
 def moves_with_its_stream(ready: Ready) -> bool:
     """Is it in step with the very stream that it is wanted in?"""
-    state = ready.checkpoint.state if ready.checkpoint else State()
+    return ready.checkpoint is not None and in_step_as_wanted(ready.checkpoint.state, ready)
+
+
+def in_step_as_wanted(state: State, ready: Ready) -> bool:
+    """Does a Reflection's own checkpoint say that it moves with the stream that it is wanted in?"""
     return state.in_step and state.stream in ("", stream_name(ready))
 
 
@@ -795,7 +799,7 @@ class Stream(Worker):
         known = self.load()
         name = f"stream/{self.stream}"
         checkpoint = known.get(name) or Checkpoint(self.source.owner, name)
-        self._let_go_apart(name, known)
+        self._let_go_apart(known)
         mirrors = [ready.mirror for ready in self.members.values()]
         group = Group(checkpoint, mirrors)
         self.source.groups[self.group_key(group)] = group
@@ -939,12 +943,12 @@ class Stream(Worker):
             found, self._found = self._found, []
         self.members |= {ready.wanted.name: ready for ready in found}
 
-    def _let_go_apart(self, stream: str, known: dict[str, Checkpoint]) -> None:
+    def _let_go_apart(self, known: dict[str, Checkpoint]) -> None:
         """Members that another reflector has taken out of the stream have a position of their own, which may lie behind
         the stream's: read from there, what lies between the two would be left out."""
         for name, ready in list(self.members.items()):
             own = known.get(checkpoint_name(name))
-            if own is None or not own.state.in_step or own.state.stream not in ("", stream):
+            if own is None or not in_step_as_wanted(own.state, ready):
                 del self.members[name]
                 self.aside(ready, "")
 
