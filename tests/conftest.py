@@ -1,4 +1,4 @@
-"""Servers as fixtures, tiers, and the rule that no test is skipped in silence.
+"""Servers as fixtures, tiers, and the rule that no test is skipped in silence and no worker dies without a word.
 
 The servers start when the first test asks for one, one each a run; `pg_db`, `my_db` and `sqlite_db` make databases that
 go with the test. What they are is in tests/servers.
@@ -6,10 +6,13 @@ go with the test. What they are is in tests/servers.
 
 from __future__ import annotations
 
+import faulthandler
 import itertools
 import pathlib
 import re
+import tempfile
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -80,6 +83,34 @@ def pytest_make_collect_report() -> Iterator[None]:
     report = yield
     _refuse_unlisted(report)
     return report
+
+
+# Workers. A driver's library can take its process with it; the report of the test then says where every thread was.
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["stacks"] = tempfile.mkstemp(prefix="pantograph-test-", suffix=".stacks")[1]
+
+
+@pytest.hookimpl(trylast=True)  # after pytest's own, which writes where xdist's reader does not see it
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        faulthandler.enable(open(config.workerinput["stacks"], "w", encoding="utf-8"))  # noqa: SIM115 - until it ends
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_handlecrashitem(report: Any) -> None:
+    path = pathlib.Path(report.node.workerinput["stacks"])
+    stacks = path.read_text(encoding="utf-8", errors="replace")
+    report.longrepr += f"\n{stacks or 'It said nothing: by SIGKILL, or by os._exit.'}"
+    path.unlink()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    if error is None:
+        pathlib.Path(node.workerinput["stacks"]).unlink()
 
 
 # Servers.
