@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import pathlib
 import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import fdb
@@ -87,6 +88,19 @@ class Autocommit:
         self.raw.close()
 
 
+@contextlib.contextmanager
+def _prepared(cursor: Any, sql: str) -> Iterator[Any]:
+    """A statement that is dropped here. fdb would drop it when an error's traceback is forgotten, in whatever thread;
+    the client library does not survive that while the connection is closed."""
+    statement = fdb.PreparedStatement.__new__(fdb.PreparedStatement)
+    try:
+        statement.__init__(sql, cursor, False)
+        yield statement
+    finally:
+        with contextlib.suppress(fdb.Error):
+            statement._close()
+
+
 class AutocommitCursor:
     """What tests use of a cursor."""
 
@@ -132,13 +146,12 @@ class AutocommitCursor:
             self._owner.begin(read_only=sql.lstrip()[:6].lower() == "select")
         cursor = self._connection.cursor()
         try:
-            statement = cursor.prep(sql)
-            statement.set_stream_blob_treshold(1 << 30)
-            cursor.execute(statement, tuple(params or ()))
-            self.description, self.rowcount = statement.description, cursor.rowcount
-            if self.description:
-                self._rows = cursor.fetchall()
-            statement.close()
+            with _prepared(cursor, sql) as statement:
+                statement.set_stream_blob_treshold(1 << 30)
+                cursor.execute(statement, tuple(params or ()))
+                self.description, self.rowcount = statement.description, cursor.rowcount
+                if self.description:
+                    self._rows = cursor.fetchall()
             if own:
                 self._connection.commit()
                 if made := _MADE.match(sql):

@@ -131,6 +131,37 @@ def test_wrong_passwords_missing_rights_and_nobody_at_home_are_told_apart(world)
     session.close()
 
 
+def test_a_statement_is_dropped_by_whom_it_failed_and_not_when_its_error_is_forgotten(world, items):
+    """Which is in any thread; while the connection is closed the client library does not survive that."""
+    world.run("insert into items values (1, 'a', 1)")
+    (ours,) = world.writer.row("select current_connection from rdb$database")
+    kept = []
+    for sql in (
+        "insert into items values (1, 'b', 1)",
+        "select nothing from items",
+        "select 1 / (qty - qty) from items",
+        "execute block as begin exception nowhere; end",
+    ):
+        with pytest.raises(errors.DatabaseError) as raised:
+            world.writer.rows(sql)
+        kept.append(raised.value)
+    left = f"select mon$sql_text from mon$statements where mon$attachment_id = {ours}"
+    assert world.database.execute(left, role="superuser") == []
+    assert len(kept) == 4
+
+
+def test_rows_that_nobody_fetched_are_let_go_before_the_connection_is_closed(world, items):
+    world.run("insert into items values (1, 'a', 1)", "insert into items values (2, 'b', 1)")
+    session = Session(world.dialect, Role.READER)
+    with session.step("test"):
+        session.begin()
+        rows = session.batches("select id from items", 1, 1 << 20)
+        assert len(next(rows)) == 1
+        assert len(session.raw.statements) == 1
+        session.close()
+    assert not session.raw.statements
+
+
 def test_an_update_that_meets_another_is_contention(world):
     world.run("create table items (id integer not null primary key, qty integer)", "insert into items values (1, 1)")
     other = world.database.app()

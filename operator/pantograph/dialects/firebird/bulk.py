@@ -167,7 +167,7 @@ def _run_beside(session: Session, statement: str) -> None:
         beside = session.raw.raw.trans()
         try:
             beside.begin()
-            beside.cursor().execute(statement)
+            beside.execute_immediate(statement)
             beside.commit()
         finally:
             with contextlib.suppress(fdb.Error):

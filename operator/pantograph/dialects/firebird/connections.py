@@ -2,7 +2,7 @@
 
 fdb begins a transaction with the first statement and leaves it open. Here a statement outside a transaction has one of
 its own, which ends with it (a read-only one for a SELECT), so that nothing of ours is left open and holds up the
-server's garbage collection. A statement is let go with its last row: one that is kept prepared would keep its tables
+server's garbage collection. A statement is dropped with its last row: one that is kept prepared would keep its tables
 from being altered.
 """
 
@@ -38,11 +38,35 @@ LIMBO, OLDEST_ACTIVE, NEXT, ACTIVE = 16, 105, 107, 109
 _INFO_BYTES = 32_000
 
 
+class Statement(fdb.PreparedStatement):  # type: ignore[misc]  # fdb has no types
+    """A prepared statement that is dropped in the connection's own thread.
+
+    fdb drops one when Python forgets it. Where the traceback of an error knows it still, that may be in any thread and
+    at any time, and the client library ends the process when the connection is closed just then (seen with 3.0.11).
+    """
+
+    def __init__(self, connection: Connection, cursor: Any, sql: str) -> None:
+        self._kept = connection.statements
+        self._kept.add(self)
+        try:
+            super().__init__(sql, cursor, internal=False)
+        except BaseException:
+            self.drop()
+            raise
+
+    def drop(self) -> None:
+        """Forget it here and at the server; never raises."""
+        self._kept.discard(self)
+        with contextlib.suppress(Exception):
+            self._close()  # its public close() keeps it prepared
+
+
 class Connection:
-    """A connection of fdb's and its one transaction."""
+    """A connection of fdb's and its one transaction. statements: those that are not dropped yet."""
 
     def __init__(self, raw: Any, role: Role) -> None:
         self.raw, self.role = raw, role
+        self.statements: set[Statement] = set()
         # Stages that are known to be defined.
         self.known: set[str] = set()
         # Has it time zones, and what else came with Firebird 4?
@@ -81,6 +105,8 @@ class Connection:
             self.raw.rollback()
 
     def close(self) -> None:
+        for statement in list(self.statements):
+            statement.drop()
         with contextlib.suppress(Exception):
             self.rollback()
         self.raw.close()
@@ -114,7 +140,7 @@ class Cursor:
         self.rowcount = -1
         self.description: Any = None
         self._cursor: Any = None
-        self._statement: Any = None
+        self._statement: Statement | None = None
         self._unpacking: Unpacking | None = None
         self._rows: list[Any] = []
 
@@ -154,7 +180,7 @@ class Cursor:
     def prepared(self, sql: str) -> Iterator[Any]:
         """A function that executes the statement with parameters and returns how many rows it touched."""
         cursor = self.connection.raw.cursor()
-        statement = cursor.prep(sql)
+        statement = Statement(self.connection, cursor, sql)
 
         def run(params: Sequence[Any]) -> int:
             cursor.execute(statement, params)
@@ -163,8 +189,7 @@ class Cursor:
         try:
             yield run
         finally:
-            with contextlib.suppress(Exception):
-                statement.close()
+            statement.drop()
 
     @contextlib.contextmanager
     def _transaction(self, sql: str, *, snapshot: bool = False) -> Iterator[None]:
@@ -187,34 +212,36 @@ class Cursor:
 
     def _run(self, sql: str, params: Sequence[Any]) -> None:
         self._cursor = self.connection.raw.cursor()
-        self._statement = self._cursor.prep(sql)
+        statement = self._statement = Statement(self.connection, self._cursor, sql)
         try:
             if self._packs:
-                self._pack(sql)
-            self._statement.set_stream_blob_treshold(_WHOLE_BLOBS)
-            self._cursor.execute(self._statement, tuple(params))
-            self.description = self._statement.description
-            self.rowcount = _touched(self._statement) if self.description is None else -1
+                statement = self._packed(statement, sql)
+            statement.set_stream_blob_treshold(_WHOLE_BLOBS)
+            self._cursor.execute(statement, tuple(params))
+            self.description = statement.description
+            self.rowcount = _touched(statement) if self.description is None else -1
         except BaseException:
             self._let_go()
             raise
         if self.description is None:
             self._let_go()
 
-    def _pack(self, sql: str) -> None:
+    def _packed(self, statement: Statement, sql: str) -> Statement:
         """The statement in its place that yields the same rows in fewer columns, if there is one."""
         described = [
             (column.sqltype & ~1, column.sqlscale, column.sqlsubtype, column.sqllen)
-            for column in self._statement._out_sqlda.sqlvar[: self._statement._out_sqlda.sqld]
+            for column in statement._out_sqlda.sqlvar[: statement._out_sqlda.sqld]
         ]
         unpacking = Unpacking(sql, described)
         if unpacking.sql:
-            self._statement, self._unpacking = self._cursor.prep(unpacking.sql), unpacking
+            statement.drop()
+            statement = self._statement = Statement(self.connection, self._cursor, unpacking.sql)
+            self._unpacking = unpacking
+        return statement
 
     def _let_go(self) -> None:
         if self._statement is not None:
-            with contextlib.suppress(Exception):
-                self._statement.close()
+            self._statement.drop()
         self._statement = self._cursor = self._unpacking = None
 
     def fetchall(self) -> list[Any]:
